@@ -1,0 +1,1 @@
+"""Serves the function app on this machine, without Azure."""
