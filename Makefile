@@ -1,0 +1,70 @@
+# Everything starts here, from a machine that has Python 3.11+ and make: `make help` lists it.
+
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+# More arguments for the tool behind a target: make test ARGS="-k rank"
+ARGS ?=
+
+SETUP_RUN := $(PYTHON) -I localhost/setup.py run
+SETUP_DEV := $(PYTHON) -I localhost/setup.py dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check format lock demo bench fuzz soak clean
+
+help: ## Show this list
+	@echo "make ..."
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo "Settings of make run, from the environment:"
+	@echo "  RANKLOOP_PORT   where the loop answers, on 127.0.0.1 (7071)"
+	@echo "  RANKLOOP_KEY    the deployment key (made once and kept in the data folder)"
+	@echo "  RANKLOOP_DATA   the data folder (.rankloop)"
+	@echo "Settings of make:"
+	@echo "  PYTHON          the Python to make .venv with (python3)"
+	@echo "  ARGS            more arguments for the tool behind a target: make test ARGS=\"-k rank\""
+
+run: ## Serve a loop on this machine, with everything it needs, until Ctrl-C
+	@$(SETUP_RUN)
+	@$(VENV_PYTHON) -m localhost.up
+
+setup: ## Install what running, testing and checking need
+	@$(SETUP_DEV)
+
+test: ## Run the whole test suite against a real Azurite
+	@$(SETUP_DEV)
+	@$(VENV_PYTHON) -m pytest --cov $(ARGS)
+
+check: ## Lint, check format and types, and whether the lock files are current
+	@$(SETUP_DEV)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy . .ci/lock.py
+	$(VENV_PYTHON) .ci/lock.py --check
+
+format: ## Rewrite the code in the project's format
+	@$(SETUP_DEV)
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+lock: ## Write requirements*.txt and package-lock.json from requirements*.in and package.json
+	@$(SETUP_DEV)
+	@$(VENV_PYTHON) .ci/lock.py
+
+demo: ## Watch a loop learn the coffee tutorial, against `make run` in another terminal
+	@$(SETUP_RUN)
+	@$(VENV_PYTHON) -m demo $(ARGS)
+
+bench: ## Measure, and print ratios
+	@$(SETUP_DEV)
+	@$(VENV_PYTHON) -m bench $(ARGS)
+
+fuzz: ## Run the fuzz tests far longer than `make test` does
+	@$(SETUP_DEV)
+	@FUZZ_DOCUMENTS=$${FUZZ_DOCUMENTS:-360000} $(VENV_PYTHON) -m pytest -k fuzz $(ARGS)
+
+soak: ## Run the fault and recovery tests over and over
+	@$(SETUP_DEV)
+	@SOAK_ROUNDS=$${SOAK_ROUNDS:-100} $(VENV_PYTHON) -m pytest tests/faults $(ARGS)
+
+clean: ## Remove what set-up and tools made; the data folder stays
+	rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
