@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from localhost.data_folder import DataFolder, Problem, data_folder
 
 # Azurite keeps all tables in one file and dies when it nears 512 MB: a limit of V8's strings.
 TABLE_WARNING_BYTES = 256 * 1024 * 1024
+
+APP = (sys.executable, "-m", "localhost")
 
 _TICK_SECONDS = 0.2
 _RESTART_SECONDS = 3.0
@@ -84,8 +86,9 @@ class Stop:
 class Run:
     """One run: its two processes, from start to stop."""
 
-    def __init__(self, settings: Settings, folder: DataFolder, stop: Stop) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, stop: Stop, command: Sequence[str]) -> None:
         self.settings = settings
+        self.command = command
         self.folder = folder
         self.stop = stop
         self.key = settings.key or folder.key()
@@ -98,8 +101,8 @@ class Run:
         """Start both, and say so in one line when the app answers."""
         self.azurite.start(self.stop)
         self.folder.note_processes(os.getpid(), self.azurite.pid)
-        self.app = subprocess.Popen(  # noqa: S603 - fixed program, no shell
-            [sys.executable, "-m", "localhost", "--host", HOST, "--port", str(self.settings.port)],
+        self.app = subprocess.Popen(  # noqa: S603 - no shell, and the command is ours
+            [*self.command, "--host", HOST, "--port", str(self.settings.port)],
             cwd=ROOT,
             env=app_environment(os.environ, self.azurite.connection_string, self.key, self.settings.data),
             stdin=subprocess.DEVNULL,
@@ -172,14 +175,14 @@ class Run:
         )
 
 
-def main() -> int:
-    """Run until a signal asks for the end: 0 then, or 1 after one line that says what is wrong."""
+def main(command: Sequence[str] = APP) -> int:
+    """Run `command` as the app until a signal asks for the end: 0 then, or 1 after one line that says what is wrong."""
     stop = Stop()
     try:
         settings = Settings.read(os.environ)
         with data_folder(settings.data) as folder:
             _check_port(settings.port)
-            run = Run(settings, folder, stop)
+            run = Run(settings, folder, stop, command)
             try:
                 run.start()
                 run.watch()
