@@ -1,0 +1,170 @@
+"""Turns HTTP requests, as ASGI hands them over, into calls of functions; starts and stops what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from azure.functions.timer import TimerRequest
+
+from localhost.admin import Admin
+from localhost.config import Config
+from localhost.cors import Cors
+from localhost.functions import Function, invoke
+from localhost.keys import Keys
+from localhost.loading import App
+from localhost.request import BadRequest, Scope, build_request, read_headers, read_path, read_query
+from localhost.response import Response, empty, encode_result
+from localhost.router import Router
+from localhost.timers import Clock, SystemClock, Timers
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger("localhost")
+_PAGE = b"<!doctype html><title>Functions</title><h1>Your function app is up and running</h1>\n"
+_HOMEPAGE: Response = (
+    200,
+    [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(_PAGE))],
+    _PAGE,
+)
+
+
+class _TooLarge(Exception):
+    """The body is longer than the limit."""
+
+
+class _Disconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+class Host:
+    """The ASGI application that serves one function app.
+
+    Attributes:
+        router: the HTTP functions by route.
+        timers: the timer functions.
+        abandoned: after the stop, whether something was still running or could not be drained.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        keys: Keys,
+        *,
+        with_timers: bool = True,
+        grace: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Arrange the functions; `StartError` where the real host would refuse them.
+
+        `grace` is how many seconds running timers, and then the app's drain, may take when the host stops.
+        """
+        self.router = Router(app.functions, config.route_prefix)
+        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="function")
+        self.timers = Timers(app.functions, self._call_timer, clock or SystemClock(), config.data_dir / "timers")
+        self.abandoned = False
+        self._admin = Admin(app.functions, keys, self.timers)
+        self._app = app
+        self._config = config
+        self._cors = Cors(config)
+        self._grace = grace
+        self._keys = keys
+        self._with_timers = with_timers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's start and stop."""
+        if scope["type"] != "http":
+            await self._follow_lifespan(receive, send)
+            return
+        origin = None
+        try:
+            headers = read_headers(scope)
+            origin = headers.get("origin")
+            status, answer_headers, body = await self._answer(scope, headers, receive)
+        except BadRequest:
+            status, answer_headers, body = empty(400)
+        except _TooLarge:
+            status, answer_headers, body = empty(413)
+        except _Disconnected:
+            return
+        if origin is not None and self._cors.enabled:
+            answer_headers = [*answer_headers, *self._cors.headers(origin)]
+        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
+        method = scope["method"]
+        path, url_path = read_path(scope, decode_slash=self._config.decode_slash)
+        if self._cors.enabled and (preflight := self._cors.preflight(method, headers)) is not None:
+            return preflight
+        if path == "/" and self._config.homepage:
+            return _HOMEPAGE
+        query = read_query(scope)
+        if path[:7].lower() == "/admin/":
+            return self._admin.answer(method, path.lower(), headers, query)
+        match = self.router.find(method, path)
+        if match is None:
+            return empty(204 if path == "/" else 404)
+        function, level, values = match
+        if not self._keys.admit(level, headers, query):
+            return empty(401)
+        body = await self._read_body(headers, receive)
+        request = build_request(scope, url_path, headers, query, values, body)
+        try:
+            return encode_result(await invoke(function, request, self._pool, headers))
+        except Exception:
+            # The caller learns nothing of it, as in Azure.
+            _log.exception("function %s failed on %s %s", function.name, method, url_path)
+            return empty(500)
+
+    async def _read_body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
+        length = headers.get("content-length")
+        if length is None and "transfer-encoding" not in headers:
+            return b""
+        limit = self._config.body_limit
+        if length is not None and int(length) > limit:
+            raise _TooLarge
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Disconnected
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _TooLarge
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _call_timer(self, function: Function, request: TimerRequest, retry: tuple[int, int]) -> object:
+        return await invoke(function, request, self._pool, retry=retry)
+
+    async def _follow_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self._with_timers:
+            self.timers.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _stop(self) -> None:
+        """Let what is running end, then let the app write what it has accepted."""
+        if not await self.timers.stop(self._grace):
+            _log.error("timers still running after %g s were abandoned", self._grace)
+            self.abandoned = True
+        if self._app.drain is not None:
+            try:
+                await asyncio.wait_for(self._app.drain(), self._grace)
+            except Exception:
+                _log.exception("the app's drain failed: what it had not written yet is lost")
+                self.abandoned = True
+        self._pool.shutdown(wait=not self.abandoned)

@@ -1,0 +1,80 @@
+"""Turns the directory of a function app into its functions and its drain hook."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import azure.functions as func
+
+from localhost.config import StartError
+from localhost.functions import Function, read_function
+
+Drain = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The functions of an app, and what to await before the process ends."""
+
+    functions: tuple[Function, ...]
+    drain: Drain | None = None
+
+
+def put_last_on_path(app_dir: Path) -> None:
+    """Make `app_dir` the last entry of sys.path, as in Azure, where an installed package hides ours of the same name.
+
+    The directory that `python -m` was started in goes, since there is no such entry in Azure.
+    """
+    unwanted = {app_dir.resolve(), Path.cwd()}
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in unwanted]
+    sys.path.append(str(app_dir))
+
+
+def load_app(app_dir: Path, environ: Mapping[str, str]) -> App:
+    """Import the app's script (function_app.py unless PYTHON_SCRIPT_FILE_NAME says otherwise) and read its functions.
+
+    A coroutine function `drain` at the top level of the script is ours, not Azure's: it is awaited before the process
+    ends, after the last invocation. Raises `StartError` where the app cannot be imported or is not one that Azure
+    would take.
+    """
+    script = environ.get("PYTHON_SCRIPT_FILE_NAME") or "function_app.py"
+    if not (app_dir / script).is_file():
+        raise StartError(f"there is no {script} in {app_dir}")
+    try:
+        module = importlib.import_module(Path(script).stem)
+        apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
+        if len({id(app) for app in apps}) != 1:
+            raise StartError(f"{script}: one FunctionApp is needed at its top level; it has {len(apps)}")
+        # The library refuses a second call of get_functions with a misleading error.
+        definitions = apps[0].get_functions()
+    except StartError:
+        raise
+    except Exception as error:
+        raise StartError(f"{script}: {type(error).__name__}: {_first_line(error)}{_place(error, app_dir)}") from error
+    drain = getattr(module, "drain", None)
+    if drain is not None and not inspect.iscoroutinefunction(drain):
+        raise StartError(f"{script}: drain must be a coroutine function")
+    functions = tuple(read_function(definition, str(app_dir), environ) for definition in definitions)
+    if not functions:
+        raise StartError(f"{script}: the FunctionApp has no functions")
+    return App(functions, drain)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _place(error: Exception, app_dir: Path) -> str:
+    """Return where in the app the error came from, as far as that is known."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({Path(error.filename).name}, line {error.lineno})" if "line" not in str(error) else ""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(app_dir)
+    ]
+    return f" ({Path(frames[-1].filename).relative_to(app_dir)}, line {frames[-1].lineno})" if frames else ""

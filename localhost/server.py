@@ -1,0 +1,127 @@
+"""Turns a `Host` into a listening process, and SIGTERM or SIGINT into its orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from localhost.config import Config, StartError, load_config
+from localhost.functions import HttpTrigger
+from localhost.host import Host
+from localhost.keys import Keys
+from localhost.loading import App, load_app, put_last_on_path
+
+_log = logging.getLogger("localhost")
+# As Kestrel: clients that keep a connection for a minute or two must not find it closed.
+_KEEP_ALIVE = 130
+_GRACE = 30
+
+
+async def serve(
+    app_dir: Path,
+    *,
+    host: str,
+    port: int,
+    auth: bool,
+    timers: bool,
+    ready_line: bool,
+    decode_slash: bool | None,
+) -> bool:
+    """Serve the app until a signal comes; False if something had to be abandoned at the end.
+
+    Must be called on the event loop that will serve, since that is where Azure imports an app as well. A second signal
+    ends the process at once. Raises `StartError` where the app, its settings or the address are not usable.
+    """
+    config = load_config(app_dir, os.environ)
+    if decode_slash is not None:
+        config = replace(config, decode_slash=decode_slash)
+    put_last_on_path(app_dir)
+    app = load_app(app_dir, os.environ)
+    keys = Keys.from_environment(os.environ, enforced=auth)
+    application = Host(app, config, keys, with_timers=timers, grace=_GRACE)
+    listener = _listen(host, port)
+    address = _address(listener)
+    _describe(app, config, application, keys, address)
+    server = _Server(
+        uvicorn.Config(
+            application,
+            lifespan="on",
+            interface="asgi3",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_GRACE,
+        ),
+        f"ready {address}" if ready_line else None,
+    )
+    await server.serve(sockets=[listener])
+    return not application.abandoned
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, that says when it is ready and leaves the exit code to us."""
+
+    def __init__(self, config: uvicorn.Config, ready: str | None) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._ready is not None:
+            print(self._ready, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn would raise the signal again after an orderly end, and so never exit with 0.
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StartError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _describe(app: App, config: Config, application: Host, keys: Keys, address: str) -> None:
+    for route, function in application.router.routes:
+        trigger = function.trigger
+        if isinstance(trigger, HttpTrigger):
+            methods = ",".join(sorted(trigger.methods)) or "any method"
+            off = " (disabled)" if function.disabled else ""
+            _log.info("  %s: [%s] /%s, %s%s", function.name, methods, route.template, trigger.level, off)
+    for timer in application.timers.timers.values():
+        off = " (disabled)" if timer.function.disabled else ""
+        _log.info("  %s: timer %s%s", timer.function.name, timer.schedule.expression, off)
+    if keys.enforced:
+        # The keys of this process alone; without HOST_*_KEY nobody could know them otherwise.
+        _log.info("function key %s, master key %s", keys.function, keys.master)
+    _log.info("%d functions of %s at %s", len(app.functions), config.app_dir.name, address)
+
+
+def set_up_logging() -> None:
+    """Send log lines, short, to stderr."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
+    )
+    # The SDKs log every request and response at INFO.
+    logging.getLogger("azure").setLevel(logging.WARNING)
