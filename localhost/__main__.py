@@ -58,10 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         "--decode-slash",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="decode %%2F before routing, as Azure does; or keep it, as func start does (default: RANKLOOP_DECODE_SLASH)",
+        help="decode %%2F before routing as Azure does, or keep it as func start does (default: RANKLOOP_DECODE_SLASH)",
     )
     parser.add_argument(
-        "--ready-line", action="store_true", help="print 'ready http://HOST:PORT' on stdout when serving"
+        "--ready-line",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="print 'ready http://HOST:PORT' on stdout once requests are served",
     )
     return parser
 

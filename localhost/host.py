@@ -57,12 +57,13 @@ class Host:
         keys: Keys,
         *,
         with_timers: bool = True,
-        grace: float = 30.0,
+        timers_grace: float = 30.0,
+        drain_grace: float = 15.0,
         clock: Clock | None = None,
     ) -> None:
         """Arrange the functions; `StartError` where the real host would refuse them.
 
-        `grace` is how many seconds running timers, and then the app's drain, may take when the host stops.
+        The graces are the seconds that running timers, and then the app's drain, may take when the host stops.
         """
         self.router = Router(app.functions, config.route_prefix)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="function")
@@ -72,7 +73,8 @@ class Host:
         self._app = app
         self._config = config
         self._cors = Cors(config)
-        self._grace = grace
+        self._timers_grace = timers_grace
+        self._drain_grace = drain_grace
         self._keys = keys
         self._with_timers = with_timers
 
@@ -158,12 +160,12 @@ class Host:
 
     async def _stop(self) -> None:
         """Let what is running end, then let the app write what it has accepted."""
-        if not await self.timers.stop(self._grace):
-            _log.error("timers still running after %g s were abandoned", self._grace)
+        if not await self.timers.stop(self._timers_grace):
+            _log.error("timers still running after %g s were abandoned", self._timers_grace)
             self.abandoned = True
         if self._app.drain is not None:
             try:
-                await asyncio.wait_for(self._app.drain(), self._grace)
+                await asyncio.wait_for(self._app.drain(), self._drain_grace)
             except Exception:
                 _log.exception("the app's drain failed: what it had not written yet is lost")
                 self.abandoned = True

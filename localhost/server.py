@@ -21,7 +21,10 @@ from localhost.loading import App, load_app, put_last_on_path
 _log = logging.getLogger("localhost")
 # As Kestrel: clients that keep a connection for a minute or two must not find it closed.
 _KEEP_ALIVE = 130
-_GRACE = 30
+# How long an orderly end may take, in seconds: less than a minute in all, which is what supervisors tend to wait.
+_REQUESTS_GRACE = 10
+_TIMERS_GRACE = 30
+_DRAIN_GRACE = 15
 
 
 async def serve(
@@ -45,7 +48,7 @@ async def serve(
     put_last_on_path(app_dir)
     app = load_app(app_dir, os.environ)
     keys = Keys.from_environment(os.environ, enforced=auth)
-    application = Host(app, config, keys, with_timers=timers, grace=_GRACE)
+    application = Host(app, config, keys, with_timers=timers, timers_grace=_TIMERS_GRACE, drain_grace=_DRAIN_GRACE)
     listener = _listen(host, port)
     address = _address(listener)
     _describe(app, config, application, keys, address)
@@ -61,7 +64,7 @@ async def serve(
             log_config=None,
             log_level="warning",
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=_REQUESTS_GRACE,
         ),
         f"ready {address}" if ready_line else None,
     )
