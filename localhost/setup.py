@@ -32,7 +32,11 @@ NODE_FILES = ["package.json", "package-lock.json"]
 PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
 NO_NETWORK_SIGNS = (
     "NewConnectionError",
+    "NameResolutionError",
     "ConnectTimeoutError",
+    "ConnectionFailedError",
+    "ConnectionTimeoutError",
+    "Failed to connect",
     "ProxyError",
     "ReadTimeoutError",
     "name resolution",
@@ -172,7 +176,9 @@ def install_azurite() -> None:
     # npm starts Node by name; ours goes first, whatever the machine has.
     environment = {**os.environ, "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
     npm = [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-    step("Azurite", [*npm, "ci", "--ignore-scripts"], "Azurite was not installed", environment)
+    # By default npm takes over a minute to find that there is no network.
+    patience = ["--fetch-retries=3", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    step("Azurite", [*npm, "ci", "--ignore-scripts", *patience], "Azurite was not installed", environment)
 
 
 def step(title: str, command: list[str], failed: str, environment: dict[str, str] | None = None) -> None:
@@ -204,11 +210,14 @@ def step(title: str, command: list[str], failed: str, environment: dict[str, str
         return
     print(f" failed after {seconds} s", flush=True)
     said = "\n".join(last)
-    print(said, file=sys.stderr)
     if "ensurepip is not available" in said:
         raise SetupError(f"{failed}: on Debian and Ubuntu run `apt install python3-venv` (as root) and start again.")
     if any(sign in said for sign in NO_NETWORK_SIGNS):
-        raise SetupError(f"{failed}: PyPI and the npm registry must be reachable. Check the network and start again.")
+        raise SetupError(
+            f"{failed}: PyPI and the npm registry must be reachable. Check the network, and the proxy or index that "
+            "pip and npm are set to, and start again."
+        )
+    print(said, file=sys.stderr)
     raise SetupError(f"{failed}; the lines above say why.")
 
 
