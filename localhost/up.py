@@ -139,8 +139,9 @@ class Run:
                 self._watch_at = now + _WATCH_SECONDS
             time.sleep(_TICK_SECONDS)
 
-    def end(self) -> None:
-        """Let the app drain into its storage, then end the storage."""
+    def end(self) -> bool:
+        """Let the app drain into its storage, then end the storage; False if the app could not drain."""
+        drained = True
         if self.app is not None and self.app.poll() is None:
             self.app.terminate()
             asked, deadline = self.stop.count, time.monotonic() + _DRAIN_SECONDS
@@ -148,7 +149,10 @@ class Run:
                 if self.stop.count > max(asked, 1) or time.monotonic() > deadline:
                     self.app.kill()
                 time.sleep(_TICK_SECONDS / 4)
+            # Ended by the very signal: it was still loading, and had nothing to drain.
+            drained = self.app.returncode in (0, -signal.SIGTERM)
         self.azurite.stop()
+        return drained
 
     def _restart_azurite(self) -> None:
         last = self.azurite.output.strip().splitlines()[-1:]
@@ -187,12 +191,18 @@ def main(command: Sequence[str] = APP) -> int:
                 run.start()
                 run.watch()
             finally:
-                run.end()
-    except (Problem, AzuriteError) as error:
-        # An Azurite that was cut off while starting is no problem but what was asked for.
-        if not stop():
-            _say(str(error))
-            return 1
+                drained = run.end()
+            if not drained:
+                raise Problem("The app was cut off before it had stored everything: see above.")
+    except AzuriteError as error:
+        # One that was cut off while starting is no problem but what was asked for.
+        if stop():
+            return 0
+        _say(str(error))
+        return 1
+    except Problem as error:
+        _say(str(error))
+        return 1
     return 0
 
 
@@ -210,12 +220,13 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _forward(source: IO[str], first: "queue.SimpleQueue[str]") -> None:
-    """Hand over the app's first line, which says that it is ready, and show all others."""
-    if ready := source.readline():
-        first.put(ready)
+def _forward(source: IO[str], ready: "queue.SimpleQueue[str]") -> None:
+    """Hand over the line by which the app says that it is ready, and show all others."""
     for line in source:
-        print(line, end="", flush=True)
+        if line.startswith("ready "):
+            ready.put(line)
+        else:
+            print(line, end="", flush=True)
 
 
 def _say(line: str) -> None:

@@ -27,10 +27,16 @@ APP = """
             self.wfile.write(json.dumps({"pid": os.getpid(), **{name: os.environ[name] for name in names}}).encode())
             if self.path == "/die":
                 os._exit(7)
+            if self.path == "/spoil":
+                spoiled.set()
         def log_message(self, *args):
             pass
 
+    spoiled = threading.Event()
+
     def drain(number, frame):
+        if spoiled.is_set():
+            os._exit(3)
         port = int(re.search(r"TableEndpoint=http://127.0.0.1:(\\d+)", os.environ["RANKLOOP_STORAGE"])[1])
         socket.create_connection(("127.0.0.1", port)).close()
         pathlib.Path(os.environ["RANKLOOP_DATA"], "drained").touch()
@@ -38,10 +44,11 @@ APP = """
 
     signal.signal(signal.SIGTERM, drain)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
-    print("ready", flush=True)
+    print("a line of its own", flush=True)
+    print(f"ready http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 """
-UP = "import sys; from localhost.up import main; sys.exit(main([sys.executable, sys.argv[1]]))"
+UP = "import sys; from localhost.up import main; sys.exit(main([sys.executable, *sys.argv[1:]]))"
 
 Start = Callable[..., "Running"]
 
@@ -53,9 +60,10 @@ class Running:
         self.process = process
         self.port = port
 
-    def line(self) -> str:
+    def ready(self) -> str:
+        """Wait for the line that says so; nothing when the run ended before."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        return next((line for line in self.process.stdout if line.startswith("Rankloop is ready")), "")
 
     def error_line(self) -> str:
         assert self.process.stderr is not None
@@ -96,11 +104,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     app.write_text(textwrap.dedent(APP))
     started: list[subprocess.Popen[str]] = []
 
-    def begin(port: int | None = None, **settings: str) -> Running:
+    def begin(*command: str, port: int | None = None, **settings: str) -> Running:
         port = port or free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RANKLOOP_")}
         process = subprocess.Popen(
-            [sys.executable, "-c", UP, str(app)],
+            [sys.executable, "-c", UP, *(command or (str(app),))],
             cwd=ROOT,
             env={**kept, "RANKLOOP_PORT": str(port), "RANKLOOP_DATA": str(tmp_path / "data"), **settings},
             stdin=subprocess.DEVNULL,
@@ -118,10 +126,35 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
+# The least that the local host serves, with the route at the root as host.json has it.
+FUNCTION_APP = """
+    import os
+    import azure.functions as func
+
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+    @app.route("storage", methods=["GET"])
+    def storage(req: func.HttpRequest) -> func.HttpResponse:
+        return func.HttpResponse(os.environ["RANKLOOP_STORAGE"] + os.environ["AzureWebJobsStorage"])
+"""
+
+
+def test_the_local_host_serves_an_app(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "function_app.py").write_text(textwrap.dedent(FUNCTION_APP))
+    (tmp_path / "host.json").write_text((ROOT / "host.json").read_text())
+
+    run = start("-m", "localhost", "--app", str(tmp_path))
+    ready = run.ready()
+
+    assert f"http://{HOST}:{run.port}/" in ready
+    assert run.get("/storage").count(b"TableEndpoint=http://127.0.0.1:") == 2
+    assert run.end()[0] == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_line_when_ready_and_a_clean_end(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     run = start()
-    ready = run.line()
+    ready = run.ready()
     key = (tmp_path / "data" / "key").read_text().strip()
     pids = [int(pid) for pid in (tmp_path / "data" / "pid").read_text().split()]
     answer = run.get()
@@ -140,16 +173,16 @@ def test_one_line_when_ready_and_a_clean_end(start: Start, tmp_path: Path, numbe
 
 def test_a_second_start_keeps_the_key(start: Start) -> None:
     first = start()
-    told = first.line()
+    told = first.ready()
     first.end()
 
-    assert start(port=first.port).line() == told
+    assert start(port=first.port).ready() == told
 
 
 def test_a_key_of_ones_own(start: Start, tmp_path: Path) -> None:
     run = start(RANKLOOP_KEY="my-own")
 
-    assert "my-own" in run.line()
+    assert "my-own" in run.ready()
     assert not (tmp_path / "data" / "key").exists()
 
 
@@ -164,7 +197,7 @@ def test_a_port_in_use_is_one_line(start: Start) -> None:
 
 def test_a_folder_in_use_is_one_line(start: Start) -> None:
     first = start()
-    first.line()
+    first.ready()
 
     code, errors = start().outcome()
 
@@ -176,7 +209,7 @@ def test_a_folder_in_use_is_one_line(start: Start) -> None:
 
 def test_an_ended_azurite_comes_back_on_the_same_ports(start: Start, tmp_path: Path) -> None:
     run = start()
-    run.line()
+    run.ready()
     before = run.get()
     _, azurite = (tmp_path / "data" / "pid").read_text().split()
 
@@ -190,9 +223,20 @@ def test_an_ended_azurite_comes_back_on_the_same_ports(start: Start, tmp_path: P
     assert (tmp_path / "data" / "drained").exists()
 
 
+def test_an_app_that_cannot_drain_is_told(start: Start) -> None:
+    run = start()
+    run.ready()
+    run.get("/spoil")
+
+    code, errors = run.end()
+
+    assert code == 1
+    assert "cut off" in errors
+
+
 def test_an_app_that_ends_by_itself_ends_the_run(start: Start, tmp_path: Path) -> None:
     run = start()
-    run.line()
+    run.ready()
     _, azurite = (tmp_path / "data" / "pid").read_text().split()
     run.get("/die")
 
@@ -206,13 +250,13 @@ def test_an_app_that_ends_by_itself_ends_the_run(start: Start, tmp_path: Path) -
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
 def test_a_killed_run_leaves_nothing_that_blocks_the_next(start: Start, tmp_path: Path) -> None:
     first = start()
-    first.line()
+    first.ready()
     first.end(signal.SIGKILL)
 
     # Its Azurite still writes what it holds, and keeps the folder locked until it has.
     while True:
         second = start()
-        if second.line():
+        if second.ready():
             break
         assert second.outcome()[0] == 1
 
