@@ -1,0 +1,16 @@
+"""Timer: closed rank events and rewards into the joined log."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared import app
+
+bp = func.Blueprint()
+
+
+@bp.function_name("join_timer")
+@bp.timer_trigger(schedule="%RANKLOOP_JOIN_SCHEDULE%", arg_name="timer", run_on_startup=False, use_monitor=False)
+async def join_timer(timer: func.TimerRequest) -> None:
+    """Join what is due. Safe to run twice at once, and to be killed anywhere."""
+    await app.current().join_due()

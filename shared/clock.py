@@ -1,0 +1,84 @@
+"""Turns this machine's clock and the times storage answers with into the storage's time.
+
+Journal buckets are named by the storage's clock, so that writers whose own clocks differ agree on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from shared.storage import StorageError
+
+log = logging.getLogger("rankloop.clock")
+
+_TRUST = 60.0
+"""Seconds for which the best sample stands; clocks drift by far less than a millisecond in that time."""
+_PATIENCE = 0.4
+"""Seconds a caller waits for the first sample; Rank answers within 0.5 s even when storage hangs."""
+
+
+class StorageClock:
+    """The storage's time, estimated from writes.
+
+    Args:
+        probe: writes something small, and returns the storage's own time of the write.
+        local: this machine's clock, in seconds since the epoch. The wall clock, since a monotonic one stands still
+            while a laptop sleeps.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[float]], local: Callable[[], float] = time.time) -> None:
+        self.local = local
+        self._probe = probe
+        self._offset = 0.0
+        self._error = float("inf")
+        self._sampled = -float("inf")
+        self._calibrating: asyncio.Future[None] | None = None
+
+    def now(self) -> float:
+        """The storage's time in seconds since the epoch; this machine's own until the first sample."""
+        return self.local() + self._offset
+
+    @property
+    def known(self) -> bool:
+        """Whether a sample of the last minute stands behind `now`."""
+        return 0 <= self.local() - self._sampled < _TRUST
+
+    async def ensure(self) -> None:
+        """Wait for a sample where none of the last minute stands: on the first call, and after a silence.
+
+        Where storage does not answer in time this machine's clock stands in. The journal checks what storage says of
+        the row itself, so a wrong clock can delay an event, but not lose one that was acknowledged.
+        """
+        if self.known:
+            return
+        if self._calibrating is None:
+            self._calibrating = asyncio.ensure_future(self._calibrate())
+        await asyncio.wait({self._calibrating}, timeout=_PATIENCE)
+
+    async def _calibrate(self) -> None:
+        try:
+            started = self.local()
+            self.sample(started, await self._probe())
+        except StorageError as e:
+            log.warning("storage does not tell its time, this machine's clock stands in: %s", e)
+        finally:
+            self._calibrating = None
+
+    def sample(self, started: float, written: float) -> None:
+        """Learn from one write.
+
+        Args:
+            started: the reading of `local` before the write was sent.
+            written: the storage's own time of the write, in seconds since the epoch.
+        """
+        ended = self.local()
+        error = (ended - started) / 2
+        # The quickest write of the last minute knows best: its half duration bounds the error. A write that storage
+        # stamps outside its own duration shows that the local clock was set meanwhile.
+        jumped = abs(written - (started + ended) / 2 - self._offset) > error + self._error
+        if error <= self._error or not self.known or jumped:
+            self._error, self._sampled = error, ended
+            self._offset = written - (started + ended) / 2

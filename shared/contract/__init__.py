@@ -1,0 +1,1 @@
+"""The wire contract's vocabulary: error codes, request bodies, durations. It knows nothing of the rest."""

@@ -1,0 +1,74 @@
+"""Turns a refusal raised anywhere in `shared` into the contract's error code, status and JSON (contract 4)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+STATUS: Final[dict[str, int]] = {
+    "BadRequest": 400,
+    "InvalidRankRequest": 400,
+    "InvalidRewardRequest": 400,
+    "InvalidEventIdToActivate": 400,
+    "InvalidServiceConfiguration": 400,
+    "InvalidRewardWaitTime": 400,
+    "InvalidLogRetentionDays": 400,
+    "PayloadSizeExceeded": 400,
+    "Unauthorized": 401,
+    "ResourceNotFound": 404,
+    "ModelRankingError": 409,
+    "InternalServerError": 500,
+    "OperationNotAllowed": 503,
+}
+"""Status by code. Contract 4.2 lists the codes; Unauthorized came from the original's gateway, whose bodies were never
+published."""
+
+
+class ApiError(Exception):
+    """A request that cannot be served, in the contract's terms.
+
+    Args:
+        code: a key of `STATUS`.
+        message: for the caller: the field, what was expected, and what came.
+        target: the member at fault, as a JSON path without the leading `$.`, or None.
+        retry_after: seconds after which repeating the call makes sense, or None.
+    """
+
+    def __init__(self, code: str, message: str, target: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.target = target
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return STATUS[self.code]
+
+    def body(self) -> bytes:
+        """The error body in the contract's shape (contract 4.1), as compact JSON."""
+        error: dict[str, str] = {"code": self.code, "message": self.message}
+        if self.target is not None:
+            error["target"] = self.target
+        # A target may quote the caller's own key; a lone surrogate in it must not turn the 400 into a 500.
+        return orjson.dumps({"error": {k: v.encode("utf-8", "replace").decode() for k, v in error.items()}})
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer: the code for newer SDKs (contract 4.1), and when to come back."""
+        headers = {"x-ms-error-code": self.code}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return headers
+
+
+def unavailable() -> ApiError:
+    """The answer when the log cannot take a call: nothing of it counts, and repeating it is safe."""
+    return ApiError("OperationNotAllowed", "Storage does not answer at the moment; try again.", retry_after=1)
+
+
+def internal_error() -> ApiError:
+    """The answer to a fault of ours: it says nothing of the inside."""
+    return ApiError("InternalServerError", HTTPStatus.INTERNAL_SERVER_ERROR.description)

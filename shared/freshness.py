@@ -1,0 +1,81 @@
+"""Turns a look at storage into one that every caller can ask for and hardly any waits for.
+
+While calls keep coming, a look runs beside them every 2 s; the first call after a silence waits for one. So whatever
+a call acts on is at most 5 s old, without a background task that a serverless host would forget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from shared.storage import StorageError
+
+log = logging.getLogger("rankloop.freshness")
+
+SOFT = 2.0
+"""Seconds after which a look is due, beside the calls."""
+HARD = 4.5
+"""Seconds after which a call waits for the look."""
+PATIENCE = 0.3
+"""Seconds a call waits; then what was last seen stands. Storage that hangs must not hang Rank."""
+_PAUSE = 1.0
+"""Seconds after a look that failed before the next one."""
+
+
+class Freshness:
+    """Keeps what `look` sees at most 5 s old while storage answers.
+
+    Args:
+        look: reads storage and keeps what it saw; raises StorageError when it cannot.
+        steady: a clock that never jumps, in seconds.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[None]], steady: Callable[[], float] = time.monotonic) -> None:
+        self._look = look
+        self._steady = steady
+        self._seen = -float("inf")
+        self._failed = -float("inf")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def seen(self) -> bool:
+        """Whether a look ever succeeded."""
+        return self._seen > -float("inf")
+
+    def age(self) -> float:
+        """Seconds since the last look that succeeded."""
+        return self._steady() - self._seen
+
+    async def ensure(self) -> None:
+        """See that a look was had lately; returns after at most 0.3 s, or 5 s when nothing was ever seen."""
+        age = self.age()
+        if age < SOFT:
+            return
+        if self._task is None:
+            if self._steady() - self._failed < _PAUSE:
+                return
+            self._task = asyncio.ensure_future(self._run())
+        if age >= HARD:
+            await asyncio.wait({self._task}, timeout=PATIENCE if self.seen else 5.0)
+
+    async def refresh(self) -> None:
+        """Look now, and wait for it.
+
+        Raises:
+            StorageError: the look failed.
+        """
+        started = self._steady()
+        await self._look()
+        self._seen = max(self._seen, started)
+
+    async def _run(self) -> None:
+        try:
+            await self.refresh()
+        except StorageError as e:
+            self._failed = self._steady()
+            log.warning("storage could not be looked at; what was last seen stands: %s", e)
+        finally:
+            self._task = None

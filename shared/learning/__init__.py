@@ -1,0 +1,1 @@
+"""Learning: the joined log into model versions, and model versions into what Rank serves."""

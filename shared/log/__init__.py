@@ -1,0 +1,1 @@
+"""The log: events into journal rows, closed journal rows into the joined log."""

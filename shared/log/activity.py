@@ -1,0 +1,107 @@
+"""Notes which spans of time hold journal rows, so that a timer learns from one read what there is to do.
+
+A writer notes a span before it acknowledges the span's first row; the join takes the note away when it has passed
+the span. The train timer is told in the same way that a loop's joined log has grown. Notes are only ever added twice
+or taken away late, which costs a look and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from shared.log.buckets import BUCKET, Waits, grace
+from shared.storage import Conflict, Row, Tables
+
+TABLE = "activity"
+_JOIN = "join"
+_TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A stretch of buckets of one loop and shard that holds rows.
+
+    Attributes:
+        start, end: the first bucket, and the one after the last.
+        shard: the shard with rows.
+        loop_id: the loop.
+        due: when the join can take the first bucket, by the storage's clock.
+    """
+
+    start: int
+    end: int
+    shard: int
+    loop_id: str
+    due: float
+
+    @property
+    def row_key(self) -> str:
+        """The note's row key."""
+        return f"{self.start:010d}_{self.end - self.start:04d}_{self.shard:02d}_{self.loop_id}"
+
+
+def span_of(loop_id: str, shard: int, bucket: int, waits: Waits) -> Span:
+    """The span a bucket's rows are noted under: a minute, or an hour where the loop waits for hours."""
+    wait = waits.at(bucket)
+    length = 60 if wait < 3600 else 3600
+    start = bucket // length * length
+    return Span(start, start + length, shard, loop_id, start + BUCKET + wait + BUCKET + grace(wait))
+
+
+async def note_rows(tables: Tables, span: Span) -> None:
+    """Note that the span holds rows, or is about to."""
+    await tables.put(TABLE, {"PartitionKey": _JOIN, "RowKey": span.row_key, "due": float(span.due)})
+
+
+async def noted(tables: Tables) -> dict[str, list[Span]]:
+    """The noted spans by loop, in order of time: one read."""
+    found: dict[str, list[Span]] = defaultdict(list)
+    async for row, _ in tables.query(TABLE, (_JOIN, _JOIN + "~")):
+        start, length, shard, loop_id = str(row["RowKey"]).split("_")
+        span = Span(int(start), int(start) + int(length), int(shard), loop_id, float(row["due"]))
+        found[loop_id].append(span)
+    return found
+
+
+async def forget(tables: Tables, span: Span) -> None:
+    """Take a note away: the join has passed the span."""
+    await tables.delete(TABLE, _JOIN, span.row_key)
+
+
+async def note_joined(tables: Tables, loop_id: str) -> None:
+    """Note that the joined log of a loop has grown.
+
+    The join says so after its checkpoint has moved, and again before it forgets the span, so that neither a crash
+    nor a train run between the two loses the news.
+    """
+    await tables.put(TABLE, {"PartitionKey": _TRAIN, "RowKey": loop_id, "after": 0.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """A loop whose joined log has grown: not before `after`; `etag` is the state of the note."""
+
+    loop_id: str
+    after: float
+    etag: str
+
+
+async def untrained(tables: Tables) -> list[Untrained]:
+    """The loops whose joined log has grown: one read."""
+    rows = tables.query(TABLE, (_TRAIN, _TRAIN + "~"))
+    return [Untrained(str(row["RowKey"]), float(row["after"]), etag) async for row, etag in rows]
+
+
+async def put_off(tables: Tables, note: Untrained, until: float) -> None:
+    """Look again at `until` only; a note of the join made meanwhile is overwritten, but `until` is soon."""
+    row: Row = {"PartitionKey": _TRAIN, "RowKey": note.loop_id, "after": until}
+    await tables.put(TABLE, row)
+
+
+async def trained(tables: Tables, note: Untrained) -> None:
+    """Take the note away, unless the joined log has grown again."""
+    try:
+        await tables.delete(TABLE, _TRAIN, note.loop_id, note.etag)
+    except Conflict:
+        return

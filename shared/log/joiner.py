@@ -1,0 +1,267 @@
+"""Turns closed journal buckets into the joined log, window by window, behind a checkpoint.
+
+A window is planned first (which buckets, by compare-and-swap), then written (immutable blobs named by it), then passed
+(the checkpoint moves). Whoever finds a plan carries it out, so rivals and restarts write the same window; killing a
+run anywhere costs a repetition and nothing else (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from shared.counters import Counters
+from shared.log import activity, joined, rows
+from shared.log.activity import Span
+from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
+from shared.log.join import Joined, Rules, decode_events, join, observations_of
+from shared.log.joined import Window
+from shared.log.records import Observed
+from shared.storage import Blobs, Conflict, Row, StorageError, Tables
+
+log = logging.getLogger("rankloop.join")
+
+MAX_EVENTS = 10_000
+"""Events of a window, about: more would only cost memory."""
+_Columns = Sequence[str] | None
+_Key = tuple[str, str, str]
+"""Table, partition key and row key of a journal row."""
+_MARGIN = 1.0
+"""Seconds a bucket must have been closed by the joiner's own reckoning of the storage's clock."""
+
+
+class Checkpoint(msgspec.Struct, rename="camel", omit_defaults=True):
+    """How far a loop's join has come.
+
+    Attributes:
+        watermark: every bucket before it is in the joined log.
+        plan: the window in work, (from, to), or None.
+        shards: every shard that ever held rows of this loop.
+        events, rewarded, retries, inactive, duplicates: totals over all windows; see `join.Joined`.
+        format: of this record.
+    """
+
+    watermark: int = 0
+    plan: tuple[int, int] | None = None
+    shards: list[int] = msgspec.field(default_factory=list)
+    events: int = 0
+    rewarded: int = 0
+    retries: int = 0
+    inactive: int = 0
+    duplicates: int = 0
+    format: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRules:
+    """A loop as the join sees it: its waits, and its rules at a wait."""
+
+    loop_id: str
+    waits: Waits
+    default_reward: float
+    aggregation: str
+    reward_range: tuple[float, float]
+
+    def at(self, bucket: int) -> Rules:
+        """The rules of events that were ranked in this bucket."""
+        return Rules(self.waits.at(bucket), self.default_reward, self.aggregation, self.reward_range)
+
+
+def checkpoint_path(loop_id: str) -> str:
+    """The blob of a loop's checkpoint."""
+    return f"loops/{loop_id}/join.json"
+
+
+class Joiner:
+    """The join over one storage account.
+
+    Args:
+        prune: delete journal rows as soon as they are joined, instead of whole day tables later. For Azurite, whose
+            tables must stay small.
+    """
+
+    def __init__(self, tables: Tables, blobs: Blobs, counters: Counters, prune: bool = False) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._counters = counters
+        self._prune = prune
+
+    async def run(self, loop: LoopRules, spans: Sequence[Span], now: float) -> int:
+        """Join every window of a loop that is closed.
+
+        Args:
+            loop: its rules.
+            spans: the loop's noted spans, in order.
+            now: the storage's time.
+
+        Returns:
+            How many windows this run passed.
+        """
+        passed = 0
+        while True:
+            checkpoint, etag = await self.checkpoint(loop.loop_id)
+            if past := [span for span in spans if span.end <= checkpoint.watermark]:
+                await activity.note_joined(self._tables, loop.loop_id)  # in case a run died before it did
+                for span in past:
+                    await activity.forget(self._tables, span)
+            try:
+                if checkpoint.plan is None:
+                    planned = await self._plan(loop, checkpoint, spans, now)
+                    if planned is None:
+                        return passed
+                    etag = await self._save(loop.loop_id, planned, etag)
+                    checkpoint = planned
+                await self._carry_out(loop, checkpoint, etag, spans, now)
+            except Conflict:
+                self._counters.add("join.rivals")  # another run was quicker: go on from where it is
+                continue
+            passed += 1
+
+    async def checkpoint(self, loop_id: str) -> tuple[Checkpoint, str | None]:
+        """The loop's checkpoint and its ETag; a new one, and None, where there is none yet."""
+        blob = await self._blobs.get(checkpoint_path(loop_id))
+        if blob is None:
+            return Checkpoint(), None
+        checkpoint = msgspec.json.decode(blob.data, type=Checkpoint)
+        if checkpoint.format != 1:
+            raise StorageError(f"join checkpoint of format {checkpoint.format}; this release reads 1")
+        return checkpoint, blob.etag
+
+    async def _save(self, loop_id: str, checkpoint: Checkpoint, etag: str | None) -> str:
+        return await self._blobs.put(checkpoint_path(loop_id), msgspec.json.encode(checkpoint), etag)
+
+    async def _plan(
+        self, loop: LoopRules, checkpoint: Checkpoint, spans: Sequence[Span], now: float
+    ) -> Checkpoint | None:
+        """The checkpoint with the next window planned, or None when none is closed."""
+        ahead = [span for span in spans if span.end > checkpoint.watermark]
+        if not ahead:
+            return None
+        shards = sorted({*checkpoint.shards, *(span.shard for span in spans)})
+        start = max(checkpoint.watermark, ahead[0].start)
+        hour = (start // 3600 + 1) * 3600  # a window lies in one hour, as its path says
+        limit = next(loop.waits.changes(start, hour), hour)  # and is joined by one wait
+        closed = loop.waits.closed_before(now - _MARGIN)
+        limit = min(limit, ahead[-1].end, bucket_of(closed - loop.waits.at(start)))
+        if limit <= start:
+            return None
+        end = limit
+        events = 0
+        columns = ("PartitionKey", "RowKey", "n")
+        counted = [row async for row in self._read(loop.loop_id, "rank", start, limit, shards, columns)]
+        for bucket, group in groupby(sorted(counted, key=_bucket), key=_bucket):
+            events += sum(int(row["n"]) for row in group)
+            if events > MAX_EVENTS:
+                end = bucket + BUCKET
+                break
+        return msgspec.structs.replace(checkpoint, plan=(start, end), shards=shards)
+
+    async def _carry_out(
+        self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], now: float
+    ) -> None:
+        """Write the planned window, and move the checkpoint past it."""
+        assert checkpoint.plan is not None  # noqa: S101 - for the type checker
+        window = Window(*checkpoint.plan)
+        passed: list[_Key] = []
+        outcome, arrived = await self._join(loop, window, checkpoint.shards, passed)
+        same = await joined.write(self._blobs, loop.loop_id, window, "dsjson", outcome.lines)
+        same &= await joined.write(self._blobs, loop.loop_id, window, "observations", arrived)
+        done = msgspec.structs.replace(
+            checkpoint,
+            watermark=window.end,
+            plan=None,
+            events=checkpoint.events + len(outcome.lines),
+            rewarded=checkpoint.rewarded + outcome.rewarded,
+            retries=checkpoint.retries + outcome.retries,
+            inactive=checkpoint.inactive + outcome.inactive,
+            duplicates=checkpoint.duplicates + outcome.duplicates,
+        )
+        following = await self._plan(loop, done, spans, now)
+        await self._save(loop.loop_id, following or done, etag)
+        if outcome.lines:
+            await activity.note_joined(self._tables, loop.loop_id)
+        self._counters.add("join.windows")
+        self._counters.add("join.events", len(outcome.lines))
+        if not same:
+            self._counters.add("join.late_rows")
+            log.warning("%s: rows came after the window was closed and written", window)
+        if self._prune:
+            for table, partition, row in passed:
+                await self._tables.delete(table, partition, row)
+        if checkpoint.watermark // 86400 != window.end // 86400:
+            await self._drop_days_before(loop.loop_id, window.end - 86400)
+
+    async def _join(
+        self, loop: LoopRules, window: Window, shards: Sequence[int], passed: list[_Key]
+    ) -> tuple[Joined, list[bytes]]:
+        """Read and join a window.
+
+        Returns:
+            What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
+            rows that no later window reads.
+        """
+        rules = loop.at(window.start)
+        keep_from = window.end - EARLY
+        loop_id = loop.loop_id
+
+        def note(stream: str, row: Row) -> None:
+            if _bucket(row) < keep_from:
+                table = rows.table_name(stream, loop_id, day_of(_bucket(row)))
+                passed.append((table, str(row["PartitionKey"]), str(row["RowKey"])))
+
+        earlier: list[bytes] = []
+        columns = ("PartitionKey", "RowKey", "h")
+        async for row in self._read(loop_id, "rank", window.start - EARLY, window.start, shards, columns):
+            earlier.append(bytes(row["h"]))  # type: ignore[arg-type]
+            note("rank", row)
+        ranked: list[bytes] = []
+        async for row in self._read(loop_id, "rank", window.start, window.end, shards):
+            ranked += await rows.lines(row, self._blobs)
+            note("rank", row)
+        events = await asyncio.to_thread(decode_events, ranked)
+        observed: list[Observed] = []
+        arrived: list[tuple[int, str, list[bytes]]] = []
+        last = next_bucket(window.end + rules.wait) if events else window.end
+        async for row in self._read(loop_id, "obs", window.start - EARLY, last, shards):
+            lines = await rows.lines(row, self._blobs)
+            observed += observations_of(events, lines)
+            if window.start <= _bucket(row) < window.end:
+                arrived.append((_bucket(row), str(row["RowKey"]), lines))
+            note("obs", row)
+        outcome = await asyncio.to_thread(join, events, observed, earlier, rules)
+        return outcome, [line for _, _, lines in sorted(arrived) for line in lines]
+
+    async def _read(
+        self,
+        loop_id: str,
+        stream: str,
+        start: int,
+        end: int,
+        shards: Sequence[int],
+        select: Sequence[str] | None = None,
+    ) -> AsyncIterator[Row]:
+        """The journal rows of buckets [start, end): one range query a day and shard, each by bucket and writer."""
+        for day, first, last in days(start, end):
+            for shard in shards:
+                between = (rows.partition_key(shard, first), rows.partition_key(shard, last))
+                async for row, _ in self._tables.query(rows.table_name(stream, loop_id, day), between, select):
+                    yield row
+
+    async def _drop_days_before(self, loop_id: str, time: int) -> None:
+        """Drop the day tables that no later window reads; never today's, whose name Azure would refuse for a while."""
+        day = day_of(time)
+        for stream in ("rank", "obs"):
+            for table in await self._tables.names(rows.table_name(stream, loop_id, "")):
+                if table < rows.table_name(stream, loop_id, day):
+                    await self._tables.drop(table)
+                    for path in await self._blobs.names(f"journal/{table}/"):
+                        await self._blobs.delete(path)
+
+
+def _bucket(row: Row) -> int:
+    return rows.bucket_of_partition(str(row["PartitionKey"]))

@@ -1,0 +1,59 @@
+"""Turns a reward or an activation into its journal line, and sees the line safe before it is answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from shared.clock import StorageClock
+from shared.contract.errors import unavailable
+from shared.counters import Counters
+from shared.log.buckets import Waits
+from shared.log.journal import Full, Journal
+from shared.log.records import Observed, encode_observed, event_key
+
+_MAX_REQUEST_ID = 128
+
+
+class Observer:
+    """The Reward and Activate calls.
+
+    Args:
+        deadline: seconds that an answer waits for the log; then the caller is asked to repeat the call.
+    """
+
+    def __init__(self, journal: Journal, clock: StorageClock, counters: Counters, deadline: float) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._counters = counters
+        self._deadline = deadline
+
+    async def observe(
+        self, loop_id: str, waits: Waits, event_id: str, kind: Literal["r", "a"], value: float, request_id: str | None
+    ) -> None:
+        """Log one observation; returns when it is durable.
+
+        Args:
+            loop_id: the loop's internal id.
+            waits: the loop's reward waits.
+            event_id: checked; whether it was ever ranked does not matter (contract 4.3).
+            kind: "r" for a reward, "a" for an activation.
+            value: the reward; 0 for an activation.
+            request_id: the caller's `x-ms-client-request-id`; a repetition under the same one counts once.
+
+        Raises:
+            ApiError: OperationNotAllowed when it is not known to be durable in time; repeating the call is safe.
+        """
+        await self._clock.ensure()
+        time = self._journal.now()
+        # An id that is longer than any SDK's would only fill the log; without one, each call counts.
+        known = request_id if request_id is not None and len(request_id) <= _MAX_REQUEST_ID else None
+        line = encode_observed(Observed(event_key(event_id), time, kind, value, known))
+        try:
+            written = self._journal.append("obs", loop_id, waits, line, time)
+        except Full as e:
+            self._counters.add("observe.refused")
+            raise unavailable() from e
+        if not await written.durable(self._deadline):
+            written.abandoned = True
+            self._counters.add("observe.unsure")
+            raise unavailable()

@@ -1,0 +1,113 @@
+"""Turns journal lines into one table row, and rows back into lines.
+
+A row is a group commit: the lines that were waiting, one a line of text, in one zstd frame, cut into binary
+properties of 64 KiB. What one row cannot hold goes to a blob that the row names.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zstandard
+
+from shared.log.records import VERSION
+from shared.storage import Blobs, Row, StorageError
+
+CHUNK = 65_536
+CHUNKS = 10
+"""Azurite counts base64 against 1 MiB on an upsert, so eleven binaries of 64 KiB are the most it takes; one is `h`."""
+CAPACITY = CHUNK * CHUNKS
+
+_local = threading.local()  # a compressor shared between threads fails
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """Where a row stands: its loop's table of one stream and day, its shard and bucket, its writer and number."""
+
+    table: str
+    partition: str
+    row: str
+
+
+def table_name(stream: str, loop_id: str, day: str) -> str:
+    """The table of a stream ("rank" or "obs"), a loop (32 hex digits) and a UTC day (yyyymmdd)."""
+    return f"{stream}{loop_id}{day}"
+
+
+def shard_of(writer: str, shards: int) -> int:
+    """The shard a writer appends to, in [0, shards)."""
+    return zlib.crc32(writer.encode()) % shards
+
+
+def partition_key(shard: int, bucket: int) -> str:
+    """Shard first: ranges of partition keys are what the service spreads over its servers."""
+    return f"{shard:02d}_{bucket:010d}"
+
+
+def bucket_of_partition(partition: str) -> int:
+    """The bucket in a partition key."""
+    return int(partition[3:])
+
+
+def compress(lines: Sequence[bytes]) -> bytes:
+    """The lines as one zstd frame."""
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=3)
+    return compressor.compress(b"\n".join(lines))
+
+
+def decompress(data: bytes) -> bytes:
+    """The text of one or more zstd frames; `ZstdDecompressor.decompress` would read the first one only."""
+    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+
+
+def pack(key: RowKey, frame: bytes, count: int, marks: bytes) -> Row:
+    """The row of a compressed frame.
+
+    Args:
+        key: where the row goes.
+        frame: what `compress` gave.
+        count: how many lines are in it.
+        marks: their marks, 16 bytes each; empty for observations.
+
+    Returns:
+        The row. A frame above 640 KiB is left out: the caller stores it at `overflow_path` first.
+    """
+    row: Row = {"PartitionKey": key.partition, "RowKey": key.row, "f": VERSION, "n": count}
+    if marks:
+        row["h"] = marks
+    if len(frame) > CAPACITY:
+        row["b"] = overflow_path(key)
+    else:
+        for n in range(0, len(frame), CHUNK):
+            row[f"d{n // CHUNK}"] = frame[n : n + CHUNK]
+    return row
+
+
+def overflow_path(key: RowKey) -> str:
+    """The blob of a frame that is too large for a row."""
+    return f"journal/{key.table}/{key.partition}/{key.row}"
+
+
+async def lines(row: Row, blobs: Blobs) -> list[bytes]:
+    """The lines of a row, in the order they were written.
+
+    Raises:
+        StorageError: the row is of a later release, or its blob is gone.
+    """
+    if row["f"] != VERSION:
+        raise StorageError(f"journal row of format {row['f']!r}; this release reads up to {VERSION}")
+    if "b" in row:
+        blob = await blobs.get(str(row["b"]))
+        if blob is None:
+            raise StorageError(f"the journal's blob {row['b']!r} is gone")
+        frame = blob.data
+    else:
+        frame = b"".join([bytes(row[f"d{n}"]) for n in range(CHUNKS) if f"d{n}" in row])  # type: ignore[arg-type]
+    return decompress(frame).split(b"\n")

@@ -1,0 +1,1 @@
+"""Learning loops: their identity, service settings and learning policy."""

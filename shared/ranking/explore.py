@@ -1,0 +1,54 @@
+"""Turns a distribution over the rankable actions into the ranking that is answered (contract 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.ranking.sampling import draw
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was drawn.
+
+    Attributes:
+        order: the rankable actions by index: the chosen one first, then best first, with the former best where the
+            chosen one stood.
+        probabilities: of the actions in `order`, each its own.
+    """
+
+    order: list[int]
+    probabilities: list[float]
+
+
+def choose(distribution: Sequence[float], seed: int) -> Choice:
+    """Draw one action.
+
+    Args:
+        distribution: the probability of each rankable action, by its index; n >= 1 of them.
+        seed: of the event, see `sampling.seed`.
+    """
+    order = sorted(range(len(distribution)), key=lambda index: -distribution[index])  # ties stay in request order
+    probabilities = [distribution[index] for index in order]
+    chosen = draw(seed, probabilities)
+    order[0], order[chosen] = order[chosen], order[0]
+    probabilities[0], probabilities[chosen] = probabilities[chosen], probabilities[0]
+    return Choice(order, probabilities)
+
+
+def place(count: int, ranked: Sequence[int], excluded: Sequence[int]) -> list[int]:
+    """The request's actions in the order they are answered: excluded ones at their own place, the others around them.
+
+    Args:
+        count: how many actions the request has.
+        ranked: indices of the rankable actions, in their order.
+        excluded: indices of the excluded ones, ascending.
+
+    Returns:
+        `count` indices into the request's actions.
+    """
+    placed = list(ranked)
+    for index in excluded:
+        placed.insert(index, index)
+    return placed

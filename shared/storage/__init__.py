@@ -1,0 +1,107 @@
+"""What Rankloop asks of storage: two protocols over tables and blobs, and the errors they raise.
+
+`azure` keeps them on an Azure storage account (or Azurite), `memory` in this process for unit tests and for users'
+own tests. Nothing else in the product knows an Azure SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Value = str | int | float | bool | bytes
+Row = dict[str, Value]
+"""A table row by property name; `PartitionKey` and `RowKey` are among the properties."""
+
+
+class StorageError(Exception):
+    """Storage did not do what was asked."""
+
+
+class Conflict(StorageError):
+    """The precondition did not hold: the blob or row has changed, or exists already."""
+
+
+class Unavailable(StorageError):
+    """Storage did not answer, was busy, or lost the connection; whether a write took effect is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob as read: its bytes, its ETag and its metadata."""
+
+    data: bytes
+    etag: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class Tables(Protocol):
+    """Rows by partition and row key. Every method raises `Unavailable` when storage does not answer."""
+
+    async def put(self, table: str, row: Row) -> float:
+        """Insert or replace a row; repeating it does no harm. A missing table is made.
+
+        Returns:
+            The storage's own time of the write, in seconds since the epoch.
+        """
+        ...
+
+    def query(
+        self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
+    ) -> AsyncIterator[tuple[Row, str]]:
+        """Rows with `partitions[0] <= PartitionKey < partitions[1]` in key order, each with its ETag.
+
+        Args:
+            table: a missing one has no rows.
+            partitions: the range of partition keys.
+            select: the properties wanted, or all.
+        """
+        ...
+
+    async def delete(self, table: str, partition: str, row: str, etag: str | None = None) -> None:
+        """Delete a row if it is there, and only in the state `etag` names.
+
+        Raises:
+            Conflict: the row has changed since.
+        """
+        ...
+
+    async def names(self, prefix: str) -> list[str]:
+        """The tables whose name begins so, in order."""
+        ...
+
+    async def drop(self, table: str) -> None:
+        """Delete a table if it is there."""
+        ...
+
+
+class Blobs(Protocol):
+    """Blobs by path. Every method raises `Unavailable` when storage does not answer."""
+
+    async def get(self, path: str) -> Blob | None:
+        """The blob, or None where there is none."""
+        ...
+
+    async def get_changed(self, path: str, etag: str | None) -> Blob | None:
+        """The blob if it is there and in another state than `etag`, else None."""
+        ...
+
+    async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
+        """Replace the blob in the state `etag` names, or create it where `etag` is None.
+
+        Returns:
+            The new ETag.
+
+        Raises:
+            Conflict: the blob has changed since, or exists already.
+        """
+        ...
+
+    async def names(self, prefix: str) -> list[str]:
+        """The paths that begin so, in order."""
+        ...
+
+    async def delete(self, path: str) -> None:
+        """Delete the blob if it is there."""
+        ...

@@ -1,0 +1,80 @@
+"""Keeps tables and blobs in this process: for unit tests, and for users' own tests."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from shared.storage import Blob, Conflict, Row
+
+
+class MemoryTables:
+    """`Tables` in a dictionary; `now` stands for the storage's clock."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._tables: dict[str, dict[tuple[str, str], tuple[Row, str]]] = {}
+        self._etags = (f'"{n}"' for n in itertools.count(1))
+
+    async def put(self, table: str, row: Row) -> float:
+        """See `Tables.put`."""
+        key = (str(row["PartitionKey"]), str(row["RowKey"]))
+        self._tables.setdefault(table, {})[key] = (dict(row), next(self._etags))
+        return self._now()
+
+    async def query(
+        self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
+    ) -> AsyncIterator[tuple[Row, str]]:
+        """See `Tables.query`."""
+        for (partition, _), (row, etag) in sorted(self._tables.get(table, {}).items(), key=lambda item: item[0]):
+            if partitions[0] <= partition < partitions[1]:
+                yield {k: v for k, v in row.items() if select is None or k in select}, etag
+
+    async def delete(self, table: str, partition: str, row: str, etag: str | None = None) -> None:
+        """See `Tables.delete`."""
+        rows = self._tables.get(table, {})
+        if etag is not None and (partition, row) in rows and rows[partition, row][1] != etag:
+            raise Conflict(f"{table}: the row has changed")
+        rows.pop((partition, row), None)
+
+    async def names(self, prefix: str) -> list[str]:
+        """See `Tables.names`."""
+        return sorted(name for name in self._tables if name.startswith(prefix))
+
+    async def drop(self, table: str) -> None:
+        """See `Tables.drop`."""
+        self._tables.pop(table, None)
+
+
+class MemoryBlobs:
+    """`Blobs` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, Blob] = {}
+        self._etags = (f'"{n}"' for n in itertools.count(1))
+
+    async def get(self, path: str) -> Blob | None:
+        """See `Blobs.get`."""
+        return self._blobs.get(path)
+
+    async def get_changed(self, path: str, etag: str | None) -> Blob | None:
+        """See `Blobs.get_changed`."""
+        blob = self._blobs.get(path)
+        return None if blob is None or blob.etag == etag else blob
+
+    async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
+        """See `Blobs.put`."""
+        held = self._blobs.get(path)
+        if (held.etag if held else None) != etag:
+            raise Conflict(f"{path}: the blob has changed, or exists already")
+        self._blobs[path] = Blob(bytes(data), next(self._etags), dict(metadata or {}))
+        return self._blobs[path].etag
+
+    async def names(self, prefix: str) -> list[str]:
+        """See `Blobs.names`."""
+        return sorted(path for path in self._blobs if path.startswith(prefix))
+
+    async def delete(self, path: str) -> None:
+        """See `Blobs.delete`."""
+        self._blobs.pop(path, None)

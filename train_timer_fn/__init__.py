@@ -1,0 +1,16 @@
+"""Timer: the joined log into a published model version."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared import app
+
+bp = func.Blueprint()
+
+
+@bp.function_name("train_timer")
+@bp.timer_trigger(schedule="%RANKLOOP_TRAIN_SCHEDULE%", arg_name="timer", run_on_startup=False, use_monitor=False)
+async def train_timer(timer: func.TimerRequest) -> None:
+    """Train and publish what is due. Safe to run twice at once, and to be killed anywhere."""
+    await app.current().train_due()
