@@ -22,19 +22,22 @@ MAX_REWARD = 3e38
 """Rewards are 32-bit floats on the wire of the original; beyond this they would be infinite."""
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class RankRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """A rank call (contract 1.4), checked but for its features.
 
     Attributes:
         actions: 1 to 50 actions, each as the JSON the caller wrote.
-        context_features: the JSON of the array, or None where the caller sent none.
+        context_features: the JSON of the array; `null` where the caller sent none.
         excluded_actions: ids not to be chosen; unknown ones do no harm.
         event_id: 1 to 256 characters, or None: the service makes one.
         defer_activation: whether the event counts only once it is activated.
     """
 
     actions: list[msgspec.Raw]
-    context_features: msgspec.Raw | None = None
+    context_features: msgspec.Raw = _NULL
     excluded_actions: list[str] | None = None
     event_id: str | None = None
     defer_activation: bool | None = False

@@ -192,7 +192,6 @@ class Journal:
     async def _write(self, stream: _Stream, batch: list[Line]) -> bool:
         """Write one row; whether it stood before its bucket closed."""
         bucket = batch[0].bucket
-        closes = stream.waits.closes(bucket)
         self._sequence += 1
         key = RowKey(
             table_name(stream.name, stream.loop_id, day_of(bucket)),
@@ -215,7 +214,7 @@ class Journal:
                 written = await self._tables.put(key.table, row)
             except StorageError as e:
                 self._counters.add("journal.retries")
-                if self._clock.now() + pause >= closes:
+                if self._clock.now() + pause >= stream.waits.closes(bucket):
                     log.error("%d %s lines missed bucket %d and are not in the log: %s",
                               len(batch), stream.name, bucket, e)  # fmt: skip
                     break
@@ -223,6 +222,7 @@ class Journal:
                 pause = min(2 * pause, 2.0)
                 continue
             self._clock.sample(started, written)
+            closes = stream.waits.closes(bucket)  # read again: the settings may have changed meanwhile
             if written < closes:
                 self._counters.add("journal.rows")
                 self._counters.add("journal.lines", len(batch))

@@ -141,13 +141,13 @@ class Loops:
         return await self.named(name)
 
     async def _waits(self, loop: Loop, wait: float) -> Waits:
-        """The loop's waits with a change: at once if nothing is pending, else a minute ahead."""
+        """The loop's waits with a change: a minute ahead, or at once where no event is pending that could mind."""
         if wait == loop.waits.steps[-1][1]:
             return loop.waits
+        if loop.id not in await activity.noted(self._tables):
+            return Waits(((0, wait),))
         now = self._clock.now()
-        pending = loop.id in await activity.noted(self._tables)
-        since = next_bucket(now + (NOTICE if pending else 0))
-        return loop.waits.with_change(since, wait, forget_before=int(now) - REMEMBERED)
+        return loop.waits.with_change(next_bucket(now + NOTICE), wait, forget_before=int(now) - REMEMBERED)
 
     async def _read(self, loop_id: str) -> Loop:
         blob = await self._blobs.get(settings_path(loop_id))

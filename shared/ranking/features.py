@@ -70,15 +70,20 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     features: int
 
 
+_NO_CONTEXT = Context(b"[]", 0)
+
+
 def sanitise_context(raw: bytes) -> Context:
     """Rebuild the `contextFeatures` array.
 
     Args:
-        raw: the JSON of the array, as the caller wrote it.
+        raw: the JSON of the array, as the caller wrote it; `null` is an empty one.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when a feature breaks a rule.
     """
+    if raw == b"null":
+        return _NO_CONTEXT
     if _plain(raw):
         try:
             flat = _decode_flat_features(raw)

@@ -24,11 +24,9 @@ from shared.log.records import mark, ranked_line
 from shared.loops.loops import Loop
 from shared.loops.policy import serving_arguments
 from shared.ranking.explore import choose, place
-from shared.ranking.features import Action, ActionCache, Context, check_budget, example, sanitise_context
+from shared.ranking.features import Action, ActionCache, check_budget, example, sanitise_context
 from shared.ranking.model_cache import Held, ModelCache
 from shared.ranking.sampling import seed
-
-_NO_CONTEXT = Context(b"[]", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,7 @@ def decide(request: RankRequest, loop_id: str, held: Held, cache: ActionCache) -
         message = "excludedActions leaves no action to choose: at least one must remain."
         raise ApiError("InvalidRankRequest", message, "excludedActions")
     ranked = [actions[n] for n in rankable] if excluded else actions
-    raw_context = request.context_features
-    context = _NO_CONTEXT if raw_context is None else sanitise_context(bytes(raw_context))
+    context = sanitise_context(bytes(request.context_features))
     check_budget(context, ranked)
     built = example(context, ranked)
     # A loop without a model explores uniformly (contract 5.3, point 7).
