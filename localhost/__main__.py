@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except StartError as error:
         print(f"localhost: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # Only while the app is still being loaded: afterwards a signal is an orderly end.
+        return 130
     if not clean:
         # A thread that was given up would keep the interpreter from ending.
         logging.shutdown()

@@ -17,19 +17,16 @@ _ALPHA = re.compile(r"[A-Za-z]*")
 _HEX = "[0-9a-fA-F]"
 _DASHED = f"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}"
 _GUID = re.compile(rf"{_HEX}{{32}}|{_DASHED}|\{{{_DASHED}\}}|\({_DASHED}\)")
-_DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%a, %d %b %Y %H:%M:%S GMT")
+_HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 def parse_constraint(text: str, template: str) -> Check:
     """Return the test that the constraint stands for; `StartError` (naming the template) where it is not one."""
     name, bracket, rest = text.partition("(")
-    arguments = rest[:-1] if bracket and rest.endswith(")") else None
-    if bracket and arguments is None:
-        raise StartError(f"route {template!r}: the constraint {text!r} has no closing bracket")
     try:
-        if arguments is None:
+        if not bracket:
             return _PLAIN[name.lower()]
-        return _WITH_ARGUMENTS[name.lower()](arguments)
+        return _WITH_ARGUMENTS[name.lower()](rest.removesuffix(")"))
     except KeyError:
         raise StartError(f"route {template!r}: there is no constraint {text!r}") from None
     except (ValueError, re.error) as error:
@@ -47,20 +44,14 @@ def _integer_of(bits: int) -> Check:
 
 
 def _is_datetime(value: str) -> bool:
-    # DateTime.TryParse knows more spellings; these are the ones a URL is likely to hold.
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return any(_parses(value, format_) for format_ in _DATE_FORMATS)
-    return True
-
-
-def _parses(value: str, format_: str) -> bool:
-    try:
-        datetime.strptime(value, format_)
-    except ValueError:
-        return False
-    return True
+    # DateTime.TryParse knows more spellings; these are the ones that a URL is likely to hold.
+    for parse in (datetime.fromisoformat, lambda text: datetime.strptime(text, _HTTP_DATE)):
+        try:
+            parse(value)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _at_least(arguments: str) -> Check:

@@ -1,4 +1,4 @@
-"""Turns HTTP requests, as ASGI hands them over, into calls of functions; starts and stops what runs beside them."""
+"""Turns HTTP requests, as ASGI hands them over, into calls of functions, and the server's end into the app's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,6 @@ class Host:
         config: Config,
         keys: Keys,
         *,
-        with_timers: bool = True,
         timers_grace: float = 30.0,
         drain_grace: float = 15.0,
         clock: Clock | None = None,
@@ -76,7 +75,6 @@ class Host:
         self._timers_grace = timers_grace
         self._drain_grace = drain_grace
         self._keys = keys
-        self._with_timers = with_timers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's start and stop."""
@@ -150,9 +148,8 @@ class Host:
         return await invoke(function, request, self._pool, retry=retry)
 
     async def _follow_lifespan(self, receive: Receive, send: Send) -> None:
+        # Timers are for the server to start: once it listens, since a timer may call the app it belongs to.
         await receive()
-        if self._with_timers:
-            self.timers.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()

@@ -29,9 +29,12 @@ class App:
 def put_last_on_path(app_dir: Path) -> None:
     """Make `app_dir` the last entry of sys.path, as in Azure, where an installed package hides ours of the same name.
 
-    The directory that `python -m` was started in goes, since there is no such entry in Azure.
+    The directory that `python -m` was started in, and the one that this package lies in, go: Azure has no such entries.
     """
-    unwanted = {app_dir.resolve(), Path.cwd()}
+    home = Path(__file__).resolve().parents[1]
+    unwanted = {app_dir.resolve(), Path.cwd()} | (
+        {home} if home.name not in ("site-packages", "dist-packages") else set()
+    )
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in unwanted]
     sys.path.append(str(app_dir))
 
@@ -48,6 +51,8 @@ def load_app(app_dir: Path, environ: Mapping[str, str]) -> App:
         raise StartError(f"there is no {script} in {app_dir}")
     try:
         module = importlib.import_module(Path(script).stem)
+        if module.__file__ is None or Path(module.__file__).resolve().parent != app_dir.resolve():
+            raise StartError(f"{script} is hidden by {module.__file__}, which comes earlier on sys.path")
         apps = [value for value in vars(module).values() if isinstance(value, func.FunctionRegister)]
         if len({id(app) for app in apps}) != 1:
             raise StartError(f"{script}: one FunctionApp is needed at its top level; it has {len(apps)}")

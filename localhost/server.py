@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -46,12 +47,20 @@ async def serve(
     if decode_slash is not None:
         config = replace(config, decode_slash=decode_slash)
     put_last_on_path(app_dir)
+    os.chdir(app_dir)  # As in Azure, where the app is the working directory.
     app = load_app(app_dir, os.environ)
     keys = Keys.from_environment(os.environ, enforced=auth)
-    application = Host(app, config, keys, with_timers=timers, timers_grace=_TIMERS_GRACE, drain_grace=_DRAIN_GRACE)
+    application = Host(app, config, keys, timers_grace=_TIMERS_GRACE, drain_grace=_DRAIN_GRACE)
     listener = _listen(host, port)
     address = _address(listener)
     _describe(app, config, application, keys, address)
+
+    def started() -> None:
+        if ready_line:
+            print(f"ready {address}", flush=True)
+        if timers:
+            application.timers.start()
+
     server = _Server(
         uvicorn.Config(
             application,
@@ -66,23 +75,23 @@ async def serve(
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_REQUESTS_GRACE,
         ),
-        f"ready {address}" if ready_line else None,
+        started,
     )
     await server.serve(sockets=[listener])
     return not application.abandoned
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, that says when it is ready and leaves the exit code to us."""
+    """uvicorn's server, that says when it has started and leaves the exit code to us."""
 
-    def __init__(self, config: uvicorn.Config, ready: str | None) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started and self._ready is not None:
-            print(self._ready, flush=True)
+        if self.started:
+            self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn would raise the signal again after an orderly end, and so never exit with 0.
@@ -123,8 +132,10 @@ def _describe(app: App, config: Config, application: Host, keys: Keys, address: 
 
 def set_up_logging() -> None:
     """Send log lines, short, to stderr."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s %(message)s"))
+    # The library's advice to apps without HTTP functions; it is not about anything that they did.
+    handler.addFilter(lambda record: "Auth level is not applied to non http" not in str(record.msg))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # The SDKs log every request and response at INFO.
     logging.getLogger("azure").setLevel(logging.WARNING)

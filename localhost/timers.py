@@ -82,12 +82,18 @@ class Timer:
         return Status(last if last.year > 1 else None, following, updated)
 
     def write_status(self, last: datetime | None, now: datetime) -> None:
-        """Note the last run, and when the next one is due."""
+        """Note the last run, and when the next one is due; a file that cannot be written does not stop the timer."""
         status = Status(last, self.schedule.next(last or now), now)
+        try:
+            self._write(json.dumps(status.as_dict()))
+        except OSError as error:
+            _log.warning("the status of timer %s was not written: %s", self.function.name, error)
+
+    def _write(self, text: str) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(status.as_dict()))
         # Replacing is atomic: a kill leaves the old status or the new one.
+        draft.write_text(text)
         os.replace(draft, self._path)
 
 
@@ -137,7 +143,12 @@ class Timers:
         task = asyncio.ensure_future(work)
         # The loop keeps only weak references to tasks.
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a timer is no longer followed", exc_info=error)
 
     async def _follow(self, timer: Timer) -> None:
         now = self._clock.now()
