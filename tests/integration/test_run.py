@@ -1,12 +1,14 @@
 """Real processes, as `make run` starts them: a small app stands in where only its life and death matter."""
 
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import textwrap
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,10 +71,13 @@ class Running:
         assert self.process.stderr is not None
         return self.process.stderr.readline()
 
-    def get(self, path: str = "/") -> bytes:
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}") as answer:
-            body: bytes = answer.read()
-            return body
+    def get(self, path: str = "/", body: bytes | None = None, key: str = "") -> bytes:
+        """GET, or POST where there is a body."""
+        headers = {"Content-Type": "application/json", "Ocp-Apim-Subscription-Key": key}
+        request = urllib.request.Request(f"http://{HOST}:{self.port}{path}", body, headers)
+        with urllib.request.urlopen(request) as answer:
+            told: bytes = answer.read()
+            return told
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
@@ -108,7 +113,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         port = port or free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RANKLOOP_")}
         process = subprocess.Popen(
-            [sys.executable, "-c", UP, *(command or (str(app),))],
+            [sys.executable, *(command or ("-c", UP, str(app)))],
             cwd=ROOT,
             env={**kept, "RANKLOOP_PORT": str(port), "RANKLOOP_DATA": str(tmp_path / "data"), **settings},
             stdin=subprocess.DEVNULL,
@@ -143,11 +148,23 @@ def test_the_local_host_serves_an_app(start: Start, tmp_path: Path) -> None:
     (tmp_path / "function_app.py").write_text(textwrap.dedent(FUNCTION_APP))
     (tmp_path / "host.json").write_text((ROOT / "host.json").read_text())
 
-    run = start("-m", "localhost", "--app", str(tmp_path))
+    run = start("-c", UP, "-m", "localhost", "--app", str(tmp_path))
     ready = run.ready()
 
     assert f"http://{HOST}:{run.port}/" in ready
     assert run.get("/storage").count(b"TableEndpoint=http://127.0.0.1:") == 2
+    assert run.end()[0] == 0
+
+
+def test_a_run_ranks_with_the_key_that_it_tells(start: Start) -> None:
+    request = b'{"actions": [{"id": "a", "features": [{"x": 1}]}, {"id": "b", "features": [{"x": 2}]}]}'
+    run = start("-m", "localhost.up")
+    key = re.search(r" key (\w+) ", run.ready())
+
+    assert key
+    assert b'"rewardActionId"' in run.get("/personalizer/v1.0/rank", request, key[1])
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        run.get("/personalizer/v1.0/rank", request, "another")
     assert run.end()[0] == 0
 
 
