@@ -6,9 +6,10 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -46,11 +47,11 @@ class Served:
     """A served app; leave the `with` block to end it in order."""
 
     def __init__(self, app_dir: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
-        self._errors = app_dir / "stderr.txt"
-        with self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                command(app_dir, *options), env=environment(env), stdout=subprocess.PIPE, stderr=errors, cwd=app_dir
-            )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        self._said = ""
+        self.process = subprocess.Popen(
+            command(app_dir, *options), env=environment(env), stdout=subprocess.PIPE, stderr=self._errors, cwd=app_dir
+        )
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -71,7 +72,11 @@ class Served:
 
     @property
     def errors(self) -> str:
-        return self._errors.read_text()
+        """What the process has written to its standard error so far."""
+        if not self._errors.closed:
+            # Reading at a position leaves alone the one that the process writes at.
+            self._said = os.pread(self._errors.fileno(), os.fstat(self._errors.fileno()).st_size, 0).decode()
+        return self._said
 
     def line(self) -> str:
         """The next line that the process writes to its standard output; empty at its end."""
@@ -114,12 +119,14 @@ class Served:
         finally:
             self.process.wait()
             self._reader.join()
+            self._said = self.errors
+            self._errors.close()
 
 
-def wait_for_line(path: Path, text: str) -> None:
-    """Return when the file holds the text."""
+def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
+    """Return when the condition holds; `TimeoutError` with the text if it does not within the deadline."""
     deadline = time.monotonic() + DEADLINE
-    while not (path.exists() and text in path.read_text()):
+    while not holds():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{text!r} did not appear in {path.name}")
+            raise TimeoutError(otherwise)
         time.sleep(0.02)
