@@ -29,26 +29,9 @@ def choose(distribution: Sequence[float], seed: int) -> Choice:
         distribution: the probability of each rankable action, by its index; n >= 1 of them.
         seed: of the event, see `sampling.seed`.
     """
-    order = sorted(range(len(distribution)), key=lambda index: -distribution[index])  # ties stay in request order
+    order = sorted(range(len(distribution)), key=distribution.__getitem__, reverse=True)  # ties stay in request order
     probabilities = [distribution[index] for index in order]
     chosen = draw(seed, probabilities)
     order[0], order[chosen] = order[chosen], order[0]
     probabilities[0], probabilities[chosen] = probabilities[chosen], probabilities[0]
     return Choice(order, probabilities)
-
-
-def place(count: int, ranked: Sequence[int], excluded: Sequence[int]) -> list[int]:
-    """The request's actions in the order they are answered: excluded ones at their own place, the others around them.
-
-    Args:
-        count: how many actions the request has.
-        ranked: indices of the rankable actions, in their order.
-        excluded: indices of the excluded ones, ascending.
-
-    Returns:
-        `count` indices into the request's actions.
-    """
-    placed = list(ranked)
-    for index in excluded:
-        placed.insert(index, index)
-    return placed

@@ -73,18 +73,25 @@ class Context(msgspec.Struct, frozen=True, gc=False):
 _NO_CONTEXT = Context(b"[]", 0)
 
 
-def sanitise_context(raw: bytes) -> Context:
+def is_plain(body: bytes) -> bool:
+    """Whether the fast way may be tried on a request: asked once for all of it, since asking is half the work."""
+    # Without escapes and without a quoted leading underscore no key is reserved and no string holds a NUL.
+    return b'"_' not in body and b"\\" not in body
+
+
+def sanitise_context(raw: bytes, plain: bool = False) -> Context:
     """Rebuild the `contextFeatures` array.
 
     Args:
         raw: the JSON of the array, as the caller wrote it; `null` is an empty one.
+        plain: what `is_plain` says of it.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when a feature breaks a rule.
     """
     if raw == b"null":
         return _NO_CONTEXT
-    if _plain(raw):
+    if plain:
         try:
             flat = _decode_flat_features(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -96,24 +103,26 @@ def sanitise_context(raw: bytes) -> Context:
     return Context(orjson.dumps(objects), walk.count)
 
 
-def sanitise_action(raw: bytes, where: str) -> Action:
+def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
     """Rebuild one element of `actions`.
 
     Args:
         raw: the JSON of the action, as the caller wrote it.
-        where: its JSON path in the request, for messages.
+        index: its place in the request, for messages.
+        plain: what `is_plain` says of it.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded or is wrongly typed, InvalidRankRequest when it breaks a rule.
     """
-    if _plain(raw):
+    if plain:
         try:
             flat = _decode_flat_action(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # as above
         else:
             if flat.features:
-                return _action(flat.id, flat.features, sum(map(len, flat.features)))
+                return _action(flat.id, orjson.dumps(flat.id), flat.features, sum(map(len, flat.features)))
+    where = f"actions[{index}]"
     given = _loads(raw, where)
     if given is None:
         raise ApiError("InvalidRankRequest", f"{where} is null; each action needs an id and features.", where)
@@ -135,7 +144,7 @@ def sanitise_action(raw: bytes, where: str) -> Action:
     if not objects:
         message = f"{where}.features must hold at least one object that is not null."
         raise ApiError("InvalidRankRequest", message, f"{where}.features")
-    return _action(action_id, objects, walk.count)
+    return _action(action_id, orjson.dumps(action_id.replace("\0", "_")), objects, walk.count)
 
 
 def check_budget(context: Context, actions: list[Action]) -> None:
@@ -158,6 +167,10 @@ def example(context: Context, actions: list[Action]) -> bytes:
     return b'{"FromUrl":%b,"_multi":[%b]}' % (context.example, b",".join([action.example for action in actions]))
 
 
+_ENTRY = 500
+"""Bytes that a kept action takes besides its JSON: ids, the objects' own headers, the dictionary; measured."""
+
+
 class ActionCache:
     """Sanitised actions by their JSON bytes, least recently used out first; bounded in bytes.
 
@@ -166,43 +179,40 @@ class ActionCache:
     """
 
     def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
+        self.max_bytes = max_bytes
         self._half = max_bytes // 2
         self._young: dict[bytes, Action] = {}
         self._old: dict[bytes, Action] = {}
         self._young_bytes = 0
+        self._old_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes the kept actions take, about."""
+        return self._young_bytes + self._old_bytes
 
     def __len__(self) -> int:
         """How many actions are kept."""
         return len(self._young.keys() | self._old.keys())
 
-    def get(self, raw: bytes, where: str) -> Action:
+    def get(self, raw: bytes, index: int, plain: bool) -> Action:
         """The sanitised action of these bytes; see `sanitise_action` for arguments and errors."""
         if (action := self._young.get(raw)) is not None:
             return action
-        action = self._old.pop(raw, None) or sanitise_action(raw, where)
-        size = _entry_bytes(raw, action)
+        action = self._old.pop(raw, None) or sanitise_action(raw, index, plain)
+        size = len(raw) + len(action.example) + _ENTRY
         if size <= self._half // 8:  # one giant action may not empty the cache
             if self._young_bytes + size > self._half:
-                self._old, self._young, self._young_bytes = self._young, {}, 0
+                self._old, self._old_bytes = self._young, self._young_bytes
+                self._young, self._young_bytes = {}, 0
             self._young[raw] = action
             self._young_bytes += size
         return action
 
 
-def _entry_bytes(raw: bytes, action: Action) -> int:
-    return len(raw) + len(action.example) + 2 * len(action.id_json) + 400  # 400: the objects' own headers, measured
-
-
-def _action(action_id: str, objects: list[Any], count: int) -> Action:
-    id_json = orjson.dumps(action_id)
-    id_feature = id_json.replace(b"\\u0000", b"_") if b"\\u0000" in id_json else id_json
+def _action(action_id: str, id_feature: bytes, objects: list[Any], count: int) -> Action:
     named = b'{"_tag":' + id_feature + b',"i":{"constant":1,"id":' + id_feature
-    return Action(action_id, id_json, named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
-
-
-def _plain(raw: bytes) -> bool:
-    # Without escapes and without a quoted leading underscore no key is reserved and no string holds a NUL.
-    return b'"_' not in raw and b"\\" not in raw
+    return Action(action_id, orjson.dumps(action_id), named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
 
 
 def _loads(raw: bytes, where: str) -> Any:

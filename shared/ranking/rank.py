@@ -15,7 +15,7 @@ import orjson
 
 from shared.clock import StorageClock
 from shared.contract.errors import ApiError, unavailable
-from shared.contract.requests import RankRequest, rank_request
+from shared.contract.requests import MAX_ACTIONS, RankRequest, rank_request
 from shared.counters import Counters
 from shared.learning.model import ModelError
 from shared.log.buckets import iso
@@ -23,8 +23,8 @@ from shared.log.journal import Full, Journal
 from shared.log.records import mark, ranked_line
 from shared.loops.loops import Loop
 from shared.loops.policy import serving_arguments
-from shared.ranking.explore import choose, place
-from shared.ranking.features import Action, ActionCache, check_budget, example, sanitise_context
+from shared.ranking.explore import choose
+from shared.ranking.features import Action, ActionCache, check_budget, example, is_plain, sanitise_context
 from shared.ranking.model_cache import Held, ModelCache
 from shared.ranking.sampling import seed
 
@@ -56,11 +56,12 @@ class Answer:
     durable: bool
 
 
-def decide(request: RankRequest, loop_id: str, held: Held, cache: ActionCache) -> Decision:
+def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: ActionCache) -> Decision:
     """Decide a rank call.
 
     Args:
         request: the checked request.
+        plain: what `features.is_plain` says of its body.
         loop_id: the loop's internal id, part of the draw's seed.
         held: the loop's model.
         cache: of sanitised actions.
@@ -69,7 +70,7 @@ def decide(request: RankRequest, loop_id: str, held: Held, cache: ActionCache) -
         ApiError: BadRequest or InvalidRankRequest, as the features and rules of contract 4.3 demand.
         ModelError: VW refuses the sanitised example, which no known document does.
     """
-    actions = [cache.get(bytes(raw), f"actions[{n}]") for n, raw in enumerate(request.actions)]
+    actions = [cache.get(bytes(raw), n, plain) for n, raw in enumerate(request.actions)]
     _check_distinct(actions)
     excluded_ids = request.excluded_actions
     excluded = [n for n, a in enumerate(actions) if a.id in excluded_ids] if excluded_ids else []
@@ -78,7 +79,7 @@ def decide(request: RankRequest, loop_id: str, held: Held, cache: ActionCache) -
         message = "excludedActions leaves no action to choose: at least one must remain."
         raise ApiError("InvalidRankRequest", message, "excludedActions")
     ranked = [actions[n] for n in rankable] if excluded else actions
-    context = sanitise_context(bytes(request.context_features))
+    context = sanitise_context(bytes(request.context_features), plain)
     check_budget(context, ranked)
     built = example(context, ranked)
     # A loop without a model explores uniformly (contract 5.3, point 7).
@@ -86,12 +87,14 @@ def decide(request: RankRequest, loop_id: str, held: Held, cache: ActionCache) -
     event_id = request.event_id or f"{uuid.uuid4().hex}-{loop_id[:5]}"  # contract 1.5
     choice = choose(distribution, seed(event_id, loop_id))
     event_json = orjson.dumps(event_id)
+    probabilities = [_float(p) for p in choice.probabilities]
+    order = [rankable[n] for n in choice.order] if excluded else choice.order
     return Decision(
         event_id,
-        _body(actions, [rankable[n] for n in choice.order], choice.probabilities, excluded, event_json),
+        _body(actions, order, probabilities, excluded, event_json),
         choice.order[0],
         choice.probabilities[0],
-        _dsjson(event_json, choice.order, choice.probabilities, built, held, [(n, actions[n]) for n in excluded]),
+        _dsjson(event_json, choice.order, probabilities, built, held, [(n, actions[n]) for n in excluded]),
     )
 
 
@@ -130,7 +133,7 @@ class Ranker:
         held = await self._models.get(loop.id, serving_arguments(loop.configuration))
         await self._clock.ensure()
         try:
-            decision = decide(request, loop.id, held, self._cache)
+            decision = decide(request, is_plain(body), loop.id, held, self._cache)
         except ModelError as e:
             self._counters.add("rank.model_errors")
             raise ApiError("ModelRankingError", "The learning policy could not rank these features.") from e
@@ -171,28 +174,29 @@ def _float(number: float) -> bytes:
 
 
 def _body(
-    actions: list[Action], order: list[int], probabilities: list[float], excluded: list[int], event_id: bytes
+    actions: list[Action], order: list[int], probabilities: list[bytes], excluded: list[int], event_id: bytes
 ) -> bytes:
     """The RankResponse, members in the order the service wrote them (contract 1.4)."""
-    entries = {n: _entry(actions[n], p) for n, p in zip(order, probabilities, strict=True)}
-    for n in excluded:
-        entries[n] = _entry(actions[n], 0.0)
-    placed = place(len(actions), order, excluded) if excluded else order
+    entries = [
+        b'{"id":' + actions[n].id_json + b',"probability":' + p + b"}"
+        for n, p in zip(order, probabilities, strict=True)
+    ]
+    for n in excluded:  # ascending, so that each stands at its own place in the request (contract 5.3, point 5)
+        entries.insert(n, b'{"id":' + actions[n].id_json + b',"probability":0.0}')
     return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b}' % (
-        b",".join([entries[n] for n in placed]),
+        b",".join(entries),
         event_id,
         actions[order[0]].id_json,
     )
 
 
-def _entry(action: Action, probability: float) -> bytes:
-    return b'{"id":' + action.id_json + b',"probability":' + _float(probability) + b"}"
+_ORDINALS = [b"%d" % (n + 1) for n in range(MAX_ACTIONS)]
 
 
 def _dsjson(
     event_id: bytes,
     order: list[int],
-    probabilities: list[float],
+    probabilities: list[bytes],
     built: bytes,
     held: Held,
     excluded: list[tuple[int, Action]],
@@ -201,9 +205,9 @@ def _dsjson(
     left_out = b",".join([b"[%d,%b]" % (n, action.id_json) for n, action in excluded])
     return b'{"Version":"1","EventId":%b,"a":[%b],"c":%b,"p":[%b],"VWState":{"m":"%b"}%b}' % (
         event_id,
-        b",".join([b"%d" % (n + 1) for n in order]),
+        b",".join([_ORDINALS[n] for n in order]),
         built,
-        b",".join([_float(p) for p in probabilities]),
+        b",".join(probabilities),
         held.version.version.encode() if held.version else b"N/A",
         b',"excluded":[%b]' % left_out if left_out else b"",
     )
