@@ -1,10 +1,13 @@
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localhost.request import BadRequest, Scope, build_request, read_headers, read_path, read_query
+
+# A busy machine must not fail a property.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def scope(path: str = "/", query: str = "", headers: list[tuple[bytes, bytes]] | None = None) -> Scope:
@@ -44,6 +47,7 @@ def test_a_nul_is_refused() -> None:
         read_path(scope("/a%00"), decode_slash=True)
 
 
+@UNTIMED
 @given(st.text().filter(lambda text: "\0" not in text))
 def test_any_id_survives_and_the_url_is_valid_and_equal(text: str) -> None:
     raw = "/events/" + quote(text, safe="") + "/reward"
@@ -56,6 +60,7 @@ def test_any_id_survives_and_the_url_is_valid_and_equal(text: str) -> None:
     assert not set(url_path) & set(' ?#"<>\\^`{|}')
 
 
+@UNTIMED
 @given(st.text().filter(lambda text: "\0" not in text))
 def test_a_kept_slash_leaves_the_segment_whole(text: str) -> None:
     raw = "/events/" + quote(text, safe="") + "/reward"

@@ -1,9 +1,12 @@
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localhost.config import StartError
 from localhost.routes import Route
+
+# A busy machine must not fail a property.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -132,11 +135,13 @@ def test_precedence_puts_the_more_specific_first() -> None:
     ]  # fmt: skip
 
 
+@UNTIMED
 @given(st.text(min_size=1).filter(lambda text: "/" not in text))
 def test_a_segment_is_given_back_as_it_came(text: str) -> None:
     assert Route("events/{id}/reward").match(f"/events/{text}/reward") == {"id": text}
 
 
+@UNTIMED
 @given(st.text(min_size=1).filter(lambda text: not text.startswith("/")))
 def test_a_catch_all_is_given_back_as_it_came(text: str) -> None:
     assert Route("events/{*rest}").match(f"/events/{text}") == {"rest": text}
