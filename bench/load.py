@@ -1,0 +1,77 @@
+"""A closed-loop load over HTTP/1.1: so many callers, each sends its next request when the last is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+import uuid
+
+import orjson
+
+from bench.documents import make_actions, rank_request
+
+
+class Caller(asyncio.Protocol):
+    """One caller on one connection."""
+
+    def __init__(self, head: bytes, tail: bytes, until: float, counts: dict[int, int]) -> None:
+        self._head = head
+        self._tail = tail
+        self._until = until
+        self._counts = counts
+        self._buffer = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        body = b'{"eventId":"%b",%b' % (uuid.uuid4().hex.encode(), self._tail)
+        self._transport.write(self._head % len(body) + body)
+
+    def data_received(self, data: bytes) -> None:
+        """Count an answer, and send the next request."""
+        self._buffer += data
+        head, split, rest = self._buffer.partition(b"\r\n\r\n")
+        if not split:
+            return
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        if len(rest) < length:
+            return
+        self._buffer = b""
+        status = int(head[9:12])
+        self._counts[status] = self._counts.get(status, 0) + 1
+        if time.monotonic() < self._until:
+            self._send()
+        else:
+            self._transport.close()
+            self.done.set_result(None)
+
+
+async def load(port: int, key: str, callers: int, actions: int, seconds: float) -> dict[int, int]:
+    """Answers by status."""
+    request = rank_request(random.Random(3), make_actions(random.Random(3), actions))
+    head = (
+        f"POST /personalizer/v1.0/rank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOcp-Apim-Subscription-Key: {key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    ).encode()
+    counts: dict[int, int] = {}
+    until = time.monotonic() + seconds
+    loop = asyncio.get_running_loop()
+    started = [
+        await loop.create_connection(lambda: Caller(head, orjson.dumps(request)[1:], until, counts), "127.0.0.1", port)
+        for _ in range(callers)
+    ]
+    await asyncio.gather(*(caller.done for _, caller in started))
+    return counts
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    made = load(int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3]), float(arguments[4]))
+    print(orjson.dumps({str(k): v for k, v in asyncio.run(made).items()}).decode())
