@@ -140,7 +140,7 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
         message = f"{where}.features must be an array of objects, not {_name(listed)}."
         raise ApiError("BadRequest", message, f"{where}.features")
     walk = _Walk()
-    objects = walk.feature_list([o for o in listed if o is not None], f"{where}.features")
+    objects = walk.feature_list(listed, f"{where}.features", skip_null=True)
     if not objects:
         message = f"{where}.features must hold at least one object that is not null."
         raise ApiError("InvalidRankRequest", message, f"{where}.features")
@@ -233,10 +233,10 @@ class _Walk:
     def __init__(self) -> None:
         self.count = 0
 
-    def feature_list(self, objects: Any, where: str) -> list[dict[str, Any]]:
+    def feature_list(self, objects: Any, where: str, skip_null: bool = False) -> list[dict[str, Any]]:
         if not isinstance(objects, list):
             raise ApiError("BadRequest", f"{where} must be an array of objects, not {_name(objects)}.", where)
-        return [self._object(o, 1, f"{where}[{n}]") for n, o in enumerate(objects)]
+        return [self._object(o, 1, f"{where}[{n}]") for n, o in enumerate(objects) if not (skip_null and o is None)]
 
     def _object(self, given: Any, depth: int, where: str) -> dict[str, Any]:
         if not isinstance(given, dict):
@@ -244,7 +244,8 @@ class _Walk:
         if depth > MAX_DEPTH:
             raise _broken(where, f"is nested deeper than {MAX_DEPTH} levels")
         built: dict[str, Any] = {}
-        for key, value in given.items():
+        for name, value in given.items():
+            key = name.replace("\0", "_")
             if key.startswith("_"):
                 continue  # reserved by VW; Personalizer documents that it ignores them
             at = f"{where}.{key[:64]}"
@@ -252,7 +253,6 @@ class _Walk:
                 raise _broken(where, "has a feature with an empty name")
             if len(key) > MAX_KEY:
                 raise _broken(at, f"has a name of {len(key)} characters; at most {MAX_KEY} are allowed")
-            key = key.replace("\0", "_")
             if isinstance(value, dict):
                 built[_namespace(key)] = self._object(value, depth + 1, at)
             elif isinstance(value, list):
