@@ -110,7 +110,11 @@ def _decode(body: bytes, strict: Callable[[bytes], T], kind: type[T]) -> T:
     if not isinstance(given, dict):
         raise ApiError("BadRequest", "The body must be a JSON object.")
     try:
-        return msgspec.json.decode(orjson.dumps(_known_members(given, kind)), type=kind)
+        known = orjson.dumps(_known_members(given, kind))
+    except orjson.JSONEncodeError as e:  # it reads 1024 levels, but writes 254
+        raise ApiError("BadRequest", "The body is nested too deep.") from e
+    try:
+        return msgspec.json.decode(known, type=kind)
     except msgspec.ValidationError as e:
         problem, _, path = str(e).partition(" - at ")
         target = path.strip("`").removeprefix("$").removeprefix(".") or None

@@ -101,7 +101,10 @@ def _required(members: dict[str, Any], name: str, expected: str, is_kind: Callab
         raise ApiError("BadRequest", f"{name} is required: {expected}.", name)
     value = members[name.lower()]
     if not is_kind(value):
-        raise ApiError("BadRequest", f"{name} must be {expected}; it is {orjson.dumps(value).decode()[:64]}.", name)
+        # An array or object is not quoted: it may be nested deeper than can be written again.
+        quoted = not isinstance(value, list | dict)
+        shown = orjson.dumps(value).decode()[:64] if quoted else "an array" if isinstance(value, list) else "an object"
+        raise ApiError("BadRequest", f"{name} must be {expected}; it is {shown}.", name)
     return value
 
 
