@@ -72,7 +72,7 @@ def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: A
     """
     actions = [cache.get(bytes(raw), n, plain) for n, raw in enumerate(request.actions)]
     _check_distinct(actions)
-    excluded_ids = request.excluded_actions
+    excluded_ids = set(request.excluded_actions or ())  # a caller may send very many
     excluded = [n for n, a in enumerate(actions) if a.id in excluded_ids] if excluded_ids else []
     rankable = [n for n in range(len(actions)) if n not in excluded] if excluded else range(len(actions))
     if not rankable:
@@ -130,8 +130,9 @@ class Ranker:
             ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more (or, if strict, not in time).
         """
         request = rank_request(body)
-        held = await self._models.get(loop.id, serving_arguments(loop.configuration))
         await self._clock.ensure()
+        held = await self._models.get(loop.id, serving_arguments(loop.configuration))
+        # No waiting between here and the decision: a newer version closes the held model as soon as it is loaded.
         try:
             decision = decide(request, is_plain(body), loop.id, held, self._cache)
         except ModelError as e:
