@@ -144,7 +144,7 @@ PERSONALIZER: dict[tuple[str, str], Operation] = {
 RANKLOOP: dict[tuple[str, str], Operation] = {("GET", "health"): get_health}
 """Operations below `rankloop/v1/`."""
 _TABLES = {("personalizer", "v1.0"): PERSONALIZER, ("rankloop", "v1"): RANKLOOP}
-_EVENT = re.compile(r"events/(.*)/(reward|activate)", re.DOTALL | re.IGNORECASE)
+_EVENT = re.compile(r"events/(.*)/(reward|activate)/?", re.DOTALL | re.IGNORECASE)
 
 
 def find(method: str, path: str) -> tuple[Operation, str]:

@@ -47,8 +47,15 @@ async def serve(req: func.HttpRequest, path: str, operation: Operation | None = 
         reply = _refusal(app, internal_error())
     app.counters.add(f"http.{reply.status}")
     answered = {**_FIXED, **reply.headers}
-    if REQUEST_ID in headers and headers.get("x-ms-return-client-request-id", "").lower() == "true":
-        answered[REQUEST_ID] = headers[REQUEST_ID]
+    request_id = headers.get(REQUEST_ID, "")
+    # The host refuses to write any header but printable ASCII, so an answer with one would be lost.
+    if (
+        request_id
+        and request_id.isascii()
+        and request_id.isprintable()
+        and headers.get("x-ms-return-client-request-id", "").lower() == "true"
+    ):
+        answered[REQUEST_ID] = request_id
     if not reply.body:
         return func.HttpResponse(status_code=reply.status, headers=answered)
     return func.HttpResponse(
