@@ -103,7 +103,10 @@ class Loops:
         loop_id = self._deployment.loops.get(name)
         if loop_id is None:
             raise ApiError("ResourceNotFound", f"There is no loop named {name[:64]!r}.")
-        loop = self._loops[name] = await self._read(loop_id)
+        etag = self._etag
+        loop = await self._read(loop_id)
+        if self._etag == etag:  # else a change was seen meanwhile, and this may be from before it
+            self._loops[name] = loop
         return loop
 
     async def by_id(self, loop_id: str) -> Loop:
@@ -168,11 +171,10 @@ class Loops:
         deployment = msgspec.json.decode(blob.data, type=_Deployment)
         if deployment.format != 1:
             raise StorageError(f"{DEPLOYMENT} of format {deployment.format}; this release reads 1")
-        self._deployment, self._etag = deployment, blob.etag
-        held, self._loops = self._loops, {}
-        for name in held:
-            if name in deployment.loops:
-                self._loops[name] = await self._read(deployment.loops[name])
+        kept = [name for name in self._loops if name in deployment.loops]
+        # Read before anything is replaced: where storage fails here, what was last seen goes on standing.
+        loops = {name: await self._read(deployment.loops[name]) for name in kept}
+        self._deployment, self._etag, self._loops = deployment, blob.etag, loops
 
     async def _found(self) -> None:
         """Make the deployment with its default loop; several instances may try at once."""
