@@ -105,9 +105,12 @@ class App:
         """One loop's work; its failure is counted and does not hold up the others."""
         try:
             return await work(loop_id)
-        except StorageError as e:
+        except Exception as e:
             self.counters.add(f"{what}.failed")
-            log.error("the %s of loop %s failed and is tried again with the next run: %s", what, loop_id, e)
+            fault = None if isinstance(e, StorageError) else e  # whose place in the code is worth knowing
+            log.error(
+                "the %s of loop %s failed and is tried again with the next run: %s", what, loop_id, e, exc_info=fault
+            )
             return None
 
     async def drain(self) -> None:
