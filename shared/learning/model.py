@@ -6,7 +6,6 @@ It calls VW's C++ methods below the Python wrapper, which are 2.5 to 3 times fas
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -109,16 +108,6 @@ class Learner:
     def close(self) -> None:
         """Free VW's memory."""
         self._workspace.finish()
-
-
-def finite(model: bytes, example: bytes) -> bool:
-    """Whether a model gives a real distribution for an example: a last look before it is published."""
-    serving = ServingModel(model, "")
-    try:
-        probabilities = serving.distribution(example)
-    finally:
-        serving.close()
-    return all(map(math.isfinite, probabilities)) and abs(sum(probabilities) - 1) < 1e-3
 
 
 def _open(arguments: str) -> Workspace:

@@ -1,0 +1,25 @@
+"""Runs every measurement, or the ones named: `python -m bench [rank] [train] [http]`."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import http, rank, train
+
+MEASUREMENTS = {"rank": rank.main, "train": train.main, "http": http.main}
+
+
+def main(names: list[str]) -> int:
+    """Run the named measurements, or all."""
+    if unknown := set(names) - set(MEASUREMENTS):
+        print(
+            f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}", file=sys.stderr
+        )
+        return 2
+    for name in names or MEASUREMENTS:
+        MEASUREMENTS[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

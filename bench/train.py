@@ -1,0 +1,74 @@
+"""Training on joined lines, against VW reading the same dsjson file natively."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from vowpalwabbit import Workspace
+
+from bench.documents import body, make_actions, rank_request
+from shared.contract.requests import rank_request as decode
+from shared.learning.model import Learner
+from shared.learning.trainer import learn
+from shared.log.join import Rules, decode_events, join
+from shared.log.records import ranked_line
+from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.model_cache import Held
+from shared.ranking.rank import decide
+
+ROUNDS = 7
+EVENTS = 4000
+
+
+def joined_lines(actions: int) -> list[bytes]:
+    """Joined lines as the join writes them."""
+    rng = random.Random(5)
+    pool = make_actions(rng, actions)
+    cache = ActionCache()
+    lines = []
+    for n in range(EVENTS):
+        raw = body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}")
+        decision = decide(decode(raw), is_plain(raw), "0" * 32, Held(), cache)
+        dsjson = b'{"Timestamp":"2026-01-01T00:00:00.000000Z",' + decision.dsjson[1:]
+        event_id = b'"%b"' % decision.event_id.encode()
+        lines.append(ranked_line(event_id, float(n), False, decision.chosen, decision.probability, dsjson))
+    return join(decode_events(lines), [], [], Rules(600, 0.5, "earliest", (-1.0, 1.0))).lines
+
+
+def ours(lines: list[bytes]) -> float:
+    """Seconds of processor time that our loop takes."""
+    learner = Learner(DEFAULT_ARGUMENTS, None)
+    started = time.thread_time()
+    learn(learner, lines)
+    taken = time.thread_time() - started
+    learner.close()
+    return taken
+
+
+def native(path: Path) -> float:
+    """Seconds of processor time that VW takes to read and learn the file."""
+    started = time.process_time()
+    Workspace(f"{DEFAULT_ARGUMENTS} --dsjson --quiet -d {path}").finish()
+    return time.process_time() - started
+
+
+def main() -> None:
+    """Print the ratios."""
+    print("Training events/s / VW reading the same dsjson file natively (goal at least 0.9):")
+    for actions in (10, 50):
+        lines = joined_lines(actions)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "log.dsjson"
+            path.write_bytes(b"\n".join(lines) + b"\n")
+            pairs = [(ours(lines), native(path)) for _ in range(ROUNDS)]
+        mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
+        print(f"  {actions:3} actions: {theirs / mine:.2f}x  ({EVENTS / mine:.0f} / {EVENTS / theirs:.0f} events/s)")
+
+
+if __name__ == "__main__":
+    main()
