@@ -58,10 +58,20 @@ class StorageClock:
             self._calibrating = asyncio.ensure_future(self._calibrate())
         await asyncio.wait({self._calibrating}, timeout=_PATIENCE)
 
+    async def read(self) -> float:
+        """The storage's time by its own word, of a moment ago: unlike `now`, it is never ahead.
+
+        Raises:
+            StorageError: storage does not answer.
+        """
+        started = self.local()
+        written = await self._probe()
+        self.sample(started, written)
+        return written
+
     async def _calibrate(self) -> None:
         try:
-            started = self.local()
-            self.sample(started, await self._probe())
+            await self.read()
         except StorageError as e:
             log.warning("storage does not tell its time, this machine's clock stands in: %s", e)
         finally:
