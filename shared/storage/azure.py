@@ -17,7 +17,6 @@ from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
     ResourceExistsError,
-    ResourceModifiedError,
     ResourceNotFoundError,
 )
 from azure.data.tables import UpdateMode
@@ -38,6 +37,7 @@ _BLOB_OPTIONS = {
     "max_single_put_size": _SINGLE_TRANSFER,
     "max_single_get_size": _SINGLE_TRANSFER,
 }
+_BROKEN_PRECONDITION = ("ConditionNotMet", "BlobAlreadyExists", "UpdateConditionNotSatisfied")
 _ETAG_TIME = re.compile(r"datetime'([^']+)'")
 
 
@@ -219,13 +219,15 @@ class AzureBlobs:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The SDKs' errors as ours: a broken precondition is `Conflict`, all else is `Unavailable`."""
+    """The SDKs' errors as ours: a broken precondition is `Conflict`, all else is `Unavailable`.
+
+    By the service's code, not by the status: a lease, an immutability policy or a container that is being deleted
+    answers 409 or 412 as well, and would send callers that read again after a `Conflict` round in circles.
+    """
     try:
         yield
-    except (ResourceExistsError, ResourceModifiedError) as e:
-        raise Conflict(e.message) from e
     except AzureError as e:
-        if isinstance(e, HttpResponseError) and e.status_code in (409, 412):
+        if getattr(e, "error_code", None) in _BROKEN_PRECONDITION:
             raise Conflict(e.message) from e
         raise Unavailable(str(e.message)) from e
     except (TimeoutError, OSError) as e:
