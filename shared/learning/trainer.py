@@ -98,19 +98,22 @@ class Trainer:
         Returns:
             None when everything joined is learned, else when to look again, in seconds since the epoch.
         """
+        catching_up = False
         while True:
             version, etag = await registry.current(self._blobs, job.loop_id)
             if version is not None and version.trained_through >= job.watermark:
                 return None
-            if version is not None and now < next_export(version.created, job.export_frequency):
+            if version is not None and not catching_up and now < next_export(version.created, job.export_frequency):
                 return next_export(version.created, job.export_frequency)
             try:
                 trained_through = await self._extend(job, version, etag, now)
             except Conflict:
                 self._counters.add("train.rivals")  # another run has published: go on from there
+                catching_up = False
                 continue
             if trained_through >= job.watermark:
                 return None
+            catching_up = True  # the rest is due as well, not only in the next slot
 
     async def _extend(self, job: Job, parent: Version | None, etag: str | None, now: float) -> int:
         """Learn up to 100,000 more events and publish; returns the bucket that the new version is trained through."""
