@@ -182,6 +182,9 @@ class Journal:
                 durable = False
                 try:
                     durable = await self._write(stream, batch)
+                except Exception:  # whatever it is, it must not hold up the lines behind these
+                    self._counters.add("journal.lost", len(batch))
+                    log.exception("%d %s lines could not be written", len(batch), stream.name)
                 finally:
                     stream.bytes -= sum(line.cost for line in batch)
                     for line in batch:
