@@ -7,7 +7,7 @@ the same bytes, whoever computes it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 import orjson
@@ -58,13 +58,13 @@ class Joined:
 
 def decode_events(lines: Iterable[bytes]) -> list[Ranked]:
     """The rank lines of a window, in order of arrival."""
-    return sorted(map(decode_ranked, lines), key=lambda event: (event.t, event.e))
+    # Sorted as text first, so that the order in which rows are read decides nothing, not even between twins.
+    return sorted(map(decode_ranked, sorted(lines)), key=lambda event: (event.t, event.e))
 
 
-def observations_of(events: Iterable[Ranked], lines: Iterable[bytes]) -> list[Observed]:
-    """Those of the observation lines that are of these events."""
-    wanted = {event_key(event.e) for event in events}
-    return [observation for observation in map(decode_observed, lines) if observation.e in wanted]
+def observations_of(keys: Set[str], lines: Iterable[bytes]) -> list[Observed]:
+    """Those of the observation lines that are of the events with these keys."""
+    return [observation for observation in map(decode_observed, lines) if observation.e in keys]
 
 
 def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterable[bytes], rules: Rules) -> Joined:
@@ -97,7 +97,7 @@ def _by_event(observed: Iterable[Observed], result: Joined) -> dict[str, list[Ob
     """Observations by event in order of arrival, none twice under one request id."""
     found: dict[str, list[Observed]] = defaultdict(list)
     seen: set[tuple[str, str, str]] = set()
-    for o in sorted(observed, key=lambda o: (o.t, o.q or "", o.v)):
+    for o in sorted(observed, key=lambda o: (o.t, o.q or "", o.v, o.k)):
         if o.q is not None and (o.e, o.q, o.k) in seen:
             result.duplicates += 1
             continue

@@ -21,14 +21,15 @@ from shared.log.activity import Span
 from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
-from shared.log.records import Observed
+from shared.log.records import Observed, event_key
 from shared.storage import Blobs, Conflict, Row, StorageError, Tables
 
 log = logging.getLogger("rankloop.join")
 
 MAX_EVENTS = 10_000
 """Events of a window, about: more would only cost memory."""
-_Columns = Sequence[str] | None
+_FIRST_LOOK = 60
+"""Seconds whose rows are counted first, then twice as many: a backlog must not be counted whole for each window."""
 _Key = tuple[str, str, str]
 """Table, partition key and row key of a journal row."""
 _MARGIN = 1.0
@@ -97,7 +98,7 @@ class Joiner:
         Args:
             loop: its rules.
             spans: the loop's noted spans, in order.
-            now: the storage's time.
+            now: the storage's time, and not a moment ahead of it; read before the spans were.
 
         Returns:
             How many windows this run passed.
@@ -109,6 +110,7 @@ class Joiner:
                 await activity.note_joined(self._tables, loop.loop_id)  # in case a run died before it did
                 for span in past:
                     await activity.forget(self._tables, span)
+                spans = [span for span in spans if span.end > checkpoint.watermark]
             try:
                 if checkpoint.plan is None:
                     planned = await self._plan(loop, checkpoint, spans, now)
@@ -116,6 +118,8 @@ class Joiner:
                         return passed
                     etag = await self._save(loop.loop_id, planned, etag)
                     checkpoint = planned
+                elif checkpoint.plan[1] > self._closed(loop, checkpoint.plan[0], now):
+                    return passed  # a later run's plan: by now the loop's waits may have changed, too
                 await self._carry_out(loop, checkpoint, etag, spans, now)
             except Conflict:
                 self._counters.add("join.rivals")  # another run was quicker: go on from where it is
@@ -146,20 +150,29 @@ class Joiner:
         start = max(checkpoint.watermark, ahead[0].start)
         hour = (start // 3600 + 1) * 3600  # a window lies in one hour, as its path says
         limit = next(loop.waits.changes(start, hour), hour)  # and is joined by one wait
-        closed = loop.waits.closed_before(now - _MARGIN)
-        limit = min(limit, ahead[-1].end, bucket_of(closed - loop.waits.at(start)))
+        limit = min(limit, ahead[-1].end, self._closed(loop, start, now))
         if limit <= start:
             return None
-        end = limit
-        events = 0
-        columns = ("PartitionKey", "RowKey", "n")
-        counted = [row async for row in self._read(loop.loop_id, "rank", start, limit, shards, columns)]
-        for bucket, group in groupby(sorted(counted, key=_bucket), key=_bucket):
-            events += sum(int(row["n"]) for row in group)
-            if events > MAX_EVENTS:
-                end = bucket + BUCKET
-                break
+        end = await self._cut(loop.loop_id, start, limit, shards)
         return msgspec.structs.replace(checkpoint, plan=(start, end), shards=shards)
+
+    async def _cut(self, loop_id: str, start: int, limit: int, shards: Sequence[int]) -> int:
+        """Where a window from `start` on ends so that it holds about 10,000 events; `limit` at most."""
+        events, looked, step = 0, start, _FIRST_LOOK
+        while looked < limit:
+            ahead = min(limit, looked + step)
+            columns = ("PartitionKey", "RowKey", "n")
+            counted = [row async for row in self._read(loop_id, "rank", looked, ahead, shards, columns)]
+            for bucket, group in groupby(sorted(counted, key=_bucket), key=_bucket):
+                events += sum(int(row["n"]) for row in group)
+                if events > MAX_EVENTS:
+                    return bucket + BUCKET
+            looked, step = ahead, 2 * step
+        return limit
+
+    def _closed(self, loop: LoopRules, start: int, now: float) -> int:
+        """The bucket that a window from `start` on can reach up to, since all its rewards are in closed buckets."""
+        return bucket_of(loop.waits.closed_before(now - _MARGIN) - loop.waits.at(start))
 
     async def _carry_out(
         self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], now: float
@@ -224,12 +237,13 @@ class Joiner:
             ranked += await rows.lines(row, self._blobs)
             note("rank", row)
         events = await asyncio.to_thread(decode_events, ranked)
+        keys = {event_key(event.e) for event in events}
         observed: list[Observed] = []
         arrived: list[tuple[int, str, list[bytes]]] = []
         last = next_bucket(window.end + rules.wait) if events else window.end
         async for row in self._read(loop_id, "obs", window.start - EARLY, last, shards):
             lines = await rows.lines(row, self._blobs)
-            observed += observations_of(events, lines)
+            observed += observations_of(keys, lines)
             if window.start <= _bucket(row) < window.end:
                 arrived.append((_bucket(row), str(row["RowKey"]), lines))
             note("obs", row)

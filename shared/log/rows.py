@@ -63,8 +63,15 @@ def compress(lines: Sequence[bytes]) -> bytes:
 
 
 def decompress(data: bytes) -> bytes:
-    """The text of one or more zstd frames; `ZstdDecompressor.decompress` would read the first one only."""
-    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+    """The text of one or more zstd frames; `ZstdDecompressor.decompress` would read the first one only.
+
+    Raises:
+        StorageError: they are damaged.
+    """
+    try:
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+    except zstandard.ZstdError as e:
+        raise StorageError(f"compressed lines are damaged: {e}") from e
 
 
 def pack(key: RowKey, frame: bytes, count: int, marks: bytes) -> Row:
@@ -99,7 +106,7 @@ async def lines(row: Row, blobs: Blobs) -> list[bytes]:
     """The lines of a row, in the order they were written.
 
     Raises:
-        StorageError: the row is of a later release, or its blob is gone.
+        StorageError: the row is of a later release or damaged, or its blob is gone.
     """
     if row["f"] != VERSION:
         raise StorageError(f"journal row of format {row['f']!r}; this release reads up to {VERSION}")
