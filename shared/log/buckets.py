@@ -60,8 +60,8 @@ class Waits:
 
         Around a change the longer grace holds, since an instance may not know of the change yet.
         """
-        near = {self.at(bucket - SETTINGS_LAG), self.at(bucket), self.at(bucket + SETTINGS_LAG)}
-        return bucket + BUCKET + max(map(grace, near))
+        near = range(bucket - SETTINGS_LAG, bucket + SETTINGS_LAG + BUCKET, BUCKET)
+        return bucket + BUCKET + max(grace(wait) for wait in map(self.at, near))
 
     def closed_before(self, now: float) -> int:
         """The first bucket that may still be written at `now`: all before it are closed for ever."""
