@@ -59,7 +59,7 @@ bench: ## Measure, and print ratios
 
 fuzz: ## Run the fuzz tests far longer than `make test` does
 	@$(SETUP_DEV)
-	@FUZZ_DOCUMENTS=$${FUZZ_DOCUMENTS:-360000} $(VENV_PYTHON) -m pytest -k fuzz $(ARGS)
+	@FUZZ_DOCUMENTS=$${FUZZ_DOCUMENTS:-360000} $(VENV_PYTHON) -m pytest -s -k fuzz $(ARGS)
 
 soak: ## Run the fault and recovery tests over and over
 	@$(SETUP_DEV)
