@@ -17,9 +17,9 @@ from localhost.server import serve, set_up_logging
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes and return the exit code; a start-up error is one line on stderr and 1."""
     options = _parser().parse_args(arguments)
-    set_up_logging()
     app_dir = Path(options.app).resolve()
     try:
+        set_up_logging()
         if not app_dir.is_dir():
             raise StartError(f"there is no directory {options.app}")
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

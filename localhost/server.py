@@ -131,11 +131,14 @@ def _describe(app: App, config: Config, application: Host, keys: Keys, address: 
 
 
 def set_up_logging() -> None:
-    """Send log lines, short, to stderr."""
+    """Send log lines of RANKLOOP_LOG_LEVEL (info unless set) and above, short, to stderr."""
+    level = os.environ.get("RANKLOOP_LOG_LEVEL", "info").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise StartError(f"RANKLOOP_LOG_LEVEL={level.lower()} is no level: choose debug, info, warning or error")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s %(message)s"))
     # The library's advice to apps without HTTP functions; it is not about anything that they did.
     handler.addFilter(lambda record: "Auth level is not applied to non http" not in str(record.msg))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
     # The SDKs log every request and response at INFO.
     logging.getLogger("azure").setLevel(logging.WARNING)

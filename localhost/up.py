@@ -50,11 +50,12 @@ class Settings:
 
 def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: Path) -> dict[str, str]:
     """Give the app the settings that Azure would; a local loop learns within seconds unless told otherwise."""
-    schedules = {
+    defaults = {
         "RANKLOOP_JOIN_SCHEDULE": "*/5 * * * * *",
         "RANKLOOP_TRAIN_SCHEDULE": "2/5 * * * * *",
         # Azurite scans whole tables: journal that is joined goes at once, where Azure keeps it some days.
         "RANKLOOP_JOURNAL_PRUNE": "true",
+        "RANKLOOP_LOG_LEVEL": "warning",
     }
     given = {
         "RANKLOOP_STORAGE": storage,
@@ -64,7 +65,7 @@ def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: 
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**schedules, **inherited, **given}
+    return {**defaults, **inherited, **given}
 
 
 class Stop:

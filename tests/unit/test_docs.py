@@ -1,0 +1,74 @@
+"""Holds the documents to the code: settings, counters, files and links that they name."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+SOURCES = [
+    path
+    for package in ("shared", "localhost", "rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn")
+    for path in (ROOT / package).rglob("*.py")
+]
+
+
+def documented(column: str) -> set[str]:
+    """The code spans in the first cells of the tables of operations.md."""
+    rows = re.findall(r"^\|([^|]*)\|", OPERATIONS, re.MULTILINE)
+    return {name for row in rows for name in re.findall(column, row)}
+
+
+def test_every_setting_that_the_code_reads_is_documented_and_no_other():
+    read = {name for path in SOURCES for name in re.findall(r"\bRANKLOOP_[A-Z_]+[A-Z]", path.read_text())}
+
+    assert documented(r"`(RANKLOOP_[A-Z_]+)`") == read
+
+
+def test_every_counter_is_documented_and_no_other():
+    counted = {
+        name
+        for path in SOURCES
+        for name in re.findall(r'counters\.add\(\s*f?"([a-z_{}]+\.[a-z_{}.]+)"', path.read_text(), re.IGNORECASE)
+    }
+    counted = {re.sub(r"\{[^}]*\}", "*", name) for name in counted}
+    named = {re.sub(r"<[^>]*>", "*", name) for name in documented(r"`([a-z]+\.[a-z_<>]+)`")}
+
+    assert counted, "the pattern finds no counter any more"
+    missing = {name for name in counted if "*" not in name} - named
+    assert not missing
+    unknown = {name for name in named if "*" not in name and not _matches(name, counted)}
+    assert not unknown
+
+
+def _matches(name: str, counted: set[str]) -> bool:
+    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in counted)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_exist(document):
+    named = re.findall(
+        r"`((?:shared|localhost|tests|bench|demo|docs|[a-z_]+_fn)/[A-Za-z0-9_./*-]*)`", document.read_text()
+    )
+    for name in named:
+        assert list(ROOT.glob(name.rstrip("/"))), f"{document.name}: {name}"
+
+
+def test_every_decision_record_is_in_the_index_and_every_reference_leads_to_one():
+    records = {path.name for path in (ROOT / "docs/adr").glob("0*.md")}
+    index = (ROOT / "docs/adr/README.md").read_text()
+
+    assert set(re.findall(r"\((\d{4}-[^)]+)\)", index)) == records
+    numbers = {name[:4] for name in records}
+    for path in SOURCES:
+        for number in re.findall(r"(?:ADR |adr/)(\d{4})", path.read_text()):
+            assert number in numbers, f"{path}: ADR {number}"
