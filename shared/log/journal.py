@@ -28,7 +28,7 @@ IN_FLIGHT = 2
 MAX_LINES = CHUNK // MARK_BYTES
 MAX_ROW_BYTES = 4 * 1024 * 1024
 """Lines of a row before compression; keeps one row's compression below about 10 ms."""
-_LINE_COST = 400
+_LINE_COST = 300
 """Bytes a waiting line holds besides its text: its objects' headers, measured."""
 
 

@@ -43,6 +43,8 @@ class _FlatAction(msgspec.Struct, forbid_unknown_fields=True):
     features: _FlatFeatures
 
 
+# What orjson.dumps returns holds on to a 4 kB buffer (measured); for ids, which are kept, that would be the most of it.
+_encode = msgspec.json.Encoder().encode
 _decode_flat_action = msgspec.json.Decoder(_FlatAction).decode
 _decode_flat_features = msgspec.json.Decoder(_FlatFeatures).decode
 
@@ -121,7 +123,7 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
             pass  # as above
         else:
             if flat.features:
-                return _action(flat.id, orjson.dumps(flat.id), flat.features, sum(map(len, flat.features)))
+                return _action(flat.id, _encode(flat.id), flat.features, sum(map(len, flat.features)))
     where = f"actions[{index}]"
     given = _loads(raw, where)
     if given is None:
@@ -144,7 +146,7 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
     if not objects:
         message = f"{where}.features must hold at least one object that is not null."
         raise ApiError("InvalidRankRequest", message, f"{where}.features")
-    return _action(action_id, orjson.dumps(action_id.replace("\0", "_")), objects, walk.count)
+    return _action(action_id, _encode(action_id.replace("\0", "_")), objects, walk.count)
 
 
 def check_budget(context: Context, actions: list[Action]) -> None:
@@ -167,7 +169,7 @@ def example(context: Context, actions: list[Action]) -> bytes:
     return b'{"FromUrl":%b,"_multi":[%b]}' % (context.example, b",".join([action.example for action in actions]))
 
 
-_ENTRY = 500
+_ENTRY = 280
 """Bytes that a kept action takes besides its JSON: ids, the objects' own headers, the dictionary; measured."""
 
 
@@ -212,7 +214,7 @@ class ActionCache:
 
 def _action(action_id: str, id_feature: bytes, objects: list[Any], count: int) -> Action:
     named = b'{"_tag":' + id_feature + b',"i":{"constant":1,"id":' + id_feature
-    return Action(action_id, orjson.dumps(action_id), named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
+    return Action(action_id, _encode(action_id), named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
 
 
 def _loads(raw: bytes, where: str) -> Any:
