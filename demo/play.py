@@ -1,0 +1,90 @@
+"""Turns a scenario and a served loop into a curve: rank and reward, event by event, through the official SDK."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from azure.cognitiveservices.personalizer import PersonalizerClient
+from azure.cognitiveservices.personalizer.models import RankableAction, RankRequest
+from msrest.authentication import CognitiveServicesCredentials
+from msrest.exceptions import ClientException
+from tqdm import tqdm
+
+from demo.curve import Curve
+from demo.loop import Loop, Problem
+from demo.scenario import Scenario
+
+SHOWN = 500
+"""Events of the rolling mean beside the progress bar."""
+FASTEST = 25.0
+"""Events a second; faster, most of a run is over before its first rewards are learned."""
+_LOOK_SECONDS = 3.0
+
+
+def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float) -> None:
+    """Play so many events, at most `rate` a second.
+
+    Args:
+        scenario: what is played.
+        loop: against whom.
+        curve: gets what was earned, event by event; an interrupted run leaves what it has.
+        events: how many.
+        rate: events a second.
+
+    Raises:
+        Problem: the loop stopped answering, or refused a call.
+    """
+    chance = random.Random()  # noqa: S311 - a simulation
+    actions = [RankableAction(id=name, features=[features]) for name, features in scenario.actions.items()]
+    note = "" if rate <= FASTEST else f" (too fast to learn: over {FASTEST:.0f}/s)"
+    versions = _Versions(loop)
+    bar = tqdm(_paced(events, rate), total=events, desc=scenario.name + note, unit="event", dynamic_ncols=True)
+    connect: Any = PersonalizerClient  # its package has no types
+    # Inside the client's context one connection serves all calls.
+    with bar, connect(loop.endpoint, CognitiveServicesCredentials(loop.key)) as client:
+        for _ in bar:
+            visit = chance.choice(scenario.visits)
+            try:
+                ranked = client.rank(RankRequest(actions=actions, context_features=list(visit.context)))
+                reward = visit.rewards[ranked.reward_action_id]
+                client.events.reward(event_id=ranked.event_id, value=reward)
+            except ClientException as error:
+                told = str(error).strip().splitlines() or [type(error).__name__]
+                raise Problem(f"{loop.endpoint} failed after {len(curve.rewards)} events: {told[0]}") from error
+            curve.rewards.append(reward)
+            if versions.changed():
+                curve.changes.append(len(curve.rewards))
+            bar.set_postfix_str(
+                f"mean of the last {SHOWN}: {curve.latest(SHOWN):.3f}, new models: {len(curve.changes)}", refresh=False
+            )
+
+
+def _paced(events: int, rate: float) -> Iterator[int]:
+    """Count events at most this fast: one that comes late does not make the next ones hurry."""
+    due = time.monotonic()
+    for n in range(events):
+        now = time.monotonic()
+        if now < due:
+            time.sleep(due - now)
+        due = max(due, now - 1.0) + 1 / rate  # a second of delay may be caught up with
+        yield n
+
+
+class _Versions:
+    """The loop's model version, looked at every three seconds."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._version = loop.health()["modelVersion"]
+        self._next = time.monotonic() + _LOOK_SECONDS
+
+    def changed(self) -> bool:
+        """Whether another version serves than at the last look."""
+        if time.monotonic() < self._next:
+            return False
+        before, self._version = self._version, self._loop.health()["modelVersion"]
+        self._next = time.monotonic() + _LOOK_SECONDS
+        return bool(before != self._version)
