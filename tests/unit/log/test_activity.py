@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.log import activity
+from shared.log.activity import Span, span_of
+from shared.log.buckets import BUCKET, Waits, grace
+from shared.storage.memory import MemoryTables
+from tests.journalled import LOOP, T0
+
+
+@pytest.fixture
+def tables() -> MemoryTables:
+    return MemoryTables()
+
+
+@given(st.integers(0, 20_000).map(lambda n: T0 + 5 * n), st.sampled_from([5.0, 600.0, 3599.0, 3600.0, 172_800.0]))
+def test_a_span_holds_its_bucket_and_is_due_when_its_first_can_be_joined(bucket: int, wait: float) -> None:
+    span = span_of(LOOP, 1, bucket, Waits(((0, wait),)))
+
+    assert span.start <= bucket < span.end
+    assert span.end - span.start == (60 if wait < 3600 else 3600)
+    assert span.start % (span.end - span.start) == 0
+    # An event of the first bucket may be rewarded until start + 5 + wait, in a bucket that ends 5 s later at most.
+    assert span.due == span.start + BUCKET + wait + BUCKET + grace(wait)
+
+
+async def test_notes_come_back_by_loop_in_order_of_time(tables: MemoryTables) -> None:
+    spans = [Span(T0 + 60, T0 + 120, 3, LOOP, 9.5), Span(T0, T0 + 3600, 0, LOOP, 8.5), Span(T0, T0 + 60, 2, LOOP, 7.5)]
+    other = Span(T0, T0 + 60, 99, "f" * 32, 1.0)
+    for span in (*spans, other, spans[0]):
+        await activity.note_rows(tables, span)
+
+    assert await activity.noted(tables) == {LOOP: [spans[2], spans[1], spans[0]], "f" * 32: [other]}
+    await activity.forget(tables, spans[1])
+    await activity.forget(tables, spans[1])
+    assert (await activity.noted(tables))[LOOP] == [spans[2], spans[0]]
+
+
+async def test_a_note_for_the_trainer_stands_until_it_has_trained(tables: MemoryTables) -> None:
+    await activity.note_joined(tables, LOOP)
+    assert await activity.noted(tables) == {}
+    (note,) = await activity.untrained(tables)
+    assert (note.loop_id, note.after) == (LOOP, 0.0)
+
+    await activity.put_off(tables, note, 12.5)
+    (note,) = await activity.untrained(tables)
+    assert note.after == 12.5
+
+    await activity.trained(tables, note)
+    assert await activity.untrained(tables) == []
+
+
+async def test_what_was_joined_while_training_is_not_forgotten(tables: MemoryTables) -> None:
+    await activity.note_joined(tables, LOOP)
+    (note,) = await activity.untrained(tables)
+    await activity.note_joined(tables, LOOP)
+
+    await activity.trained(tables, note)
+
+    assert [n.loop_id for n in await activity.untrained(tables)] == [LOOP]
