@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pylibvw
 from vowpalwabbit import Workspace
@@ -26,6 +27,18 @@ class ModelError(Exception):
     """VW refused a model, its arguments or an example."""
 
 
+class Scores(NamedTuple):
+    """What a model makes of the actions of an example, by their position in it.
+
+    Attributes:
+        distribution: the probability of each.
+        costs: what each is expected to cost. VW lists equally probable actions in this order, the cheapest first.
+    """
+
+    distribution: list[float]
+    costs: list[float]
+
+
 class ServingModel:
     """A model that ranks.
 
@@ -40,8 +53,8 @@ class ServingModel:
     def __init__(self, data: bytes, arguments: str) -> None:
         self._workspace = _load(data, f"-t --json --quiet {_RING} {arguments}")
 
-    def distribution(self, example: bytes) -> list[float]:
-        """The probability of each action, by its position in the example.
+    def score(self, example: bytes) -> Scores:
+        """What the model makes of the actions of an example.
 
         Args:
             example: what `features.example` built; nothing else, since VW dies of some documents.
@@ -52,7 +65,8 @@ class ServingModel:
         try:
             examples = _parse(self._workspace, example.decode())
             _predict(self._workspace, examples)
-            scores: list[float] = examples[0].get_action_scores()
+            shared, *actions = examples
+            scores = Scores(shared.get_action_scores(), [action.get_partial_prediction() for action in actions])
             _finish(self._workspace, examples)
         except RuntimeError as e:
             raise ModelError(str(e)) from e

@@ -22,14 +22,17 @@ class Choice:
     probabilities: list[float]
 
 
-def choose(distribution: Sequence[float], seed: int) -> Choice:
+def choose(distribution: Sequence[float], costs: Sequence[float], seed: int) -> Choice:
     """Draw one action.
 
     Args:
         distribution: the probability of each rankable action, by its index; n >= 1 of them.
+        costs: what each is expected to cost. Equally probable actions stand in this order, as in VW's own list: under
+            epsilon-greedy that is all but the best.
         seed: of the event, see `sampling.seed`.
     """
-    order = sorted(range(len(distribution)), key=distribution.__getitem__, reverse=True)  # ties stay in request order
+    order = sorted(range(len(distribution)), key=costs.__getitem__)  # ties stay in request order, here and below
+    order.sort(key=distribution.__getitem__, reverse=True)
     probabilities = [distribution[index] for index in order]
     chosen = draw(seed, probabilities)
     order[0], order[chosen] = order[chosen], order[0]

@@ -17,7 +17,7 @@ from shared.clock import StorageClock
 from shared.contract.errors import ApiError, unavailable
 from shared.contract.requests import MAX_ACTIONS, RankRequest, rank_request
 from shared.counters import Counters
-from shared.learning.model import ModelError
+from shared.learning.model import ModelError, Scores
 from shared.log.buckets import iso
 from shared.log.journal import Full, Journal
 from shared.log.records import mark, ranked_line
@@ -83,9 +83,10 @@ def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: A
     check_budget(context, ranked)
     built = example(context, ranked)
     # A loop without a model explores uniformly (contract 5.3, point 7).
-    distribution = held.model.distribution(built) if held.model else [1.0 / len(ranked)] * len(ranked)
+    count = len(ranked)
+    scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
     event_id = request.event_id or f"{uuid.uuid4().hex}-{loop_id[:5]}"  # contract 1.5
-    choice = choose(distribution, seed(event_id, loop_id))
+    choice = choose(scores.distribution, scores.costs, seed(event_id, loop_id))
     event_json = orjson.dumps(event_id)
     probabilities = [_float(p) for p in choice.probabilities]
     order = [rankable[n] for n in choice.order] if excluded else choice.order
