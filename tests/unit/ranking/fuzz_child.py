@@ -51,7 +51,7 @@ def main(first: int, end: int, progress: Path, unsanitised: bool) -> None:
                 figures["documents"] += 1
                 figures[_outcome(hostile.body(number), held, cache, learner)] += 1
             if unsanitised and held.model:
-                held.model.distribution(DEADLY)
+                held.model.score(DEADLY)
     print(json.dumps(figures))
 
 
