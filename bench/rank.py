@@ -59,7 +59,7 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
             for b in bodies:
                 _rank(b, held, cache)
         ours.append(_time(lambda b: _rank(b, held, cache), bodies))
-        raw.append(_time(held.model.distribution, examples))
+        raw.append(_time(held.model.score, examples))
     held.model.close()
     return statistics.median(ours), statistics.median(raw), cache
 
