@@ -272,11 +272,10 @@ class _Walk:
         for n, item in enumerate(given):
             if item is None:
                 continue
+            at = f"{where}[{n}]"
             if isinstance(item, bool) or not isinstance(item, int | float):
-                raise _broken(
-                    f"{where}[{n}]", f"must be a number, since feature arrays hold numbers, not {_name(item)}"
-                )
-            built.append(self._scalar(item, f"{where}[{n}]"))
+                raise _broken(at, f"must be a number, since feature arrays hold numbers, not {_name(item)}")
+            built.append(self._scalar(item, at))
         return built
 
     def _scalar(self, value: Any, where: str) -> Any:
