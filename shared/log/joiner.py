@@ -28,6 +28,9 @@ log = logging.getLogger("rankloop.join")
 
 MAX_EVENTS = 10_000
 """Events of a window, about: more would only cost memory."""
+_LEAST = 0.1
+"""Of the reward wait, which a window spans at least: for each window the observations of a whole wait are read. With
+windows of 5 s and a wait of ten minutes each one would be read 120 times."""
 _FIRST_LOOK = 60
 """Seconds whose rows are counted first, then twice as many: a backlog must not be counted whole for each window."""
 _Key = tuple[str, str, str]
@@ -149,11 +152,13 @@ class Joiner:
         shards = sorted({*checkpoint.shards, *(span.shard for span in spans)})
         start = max(checkpoint.watermark, ahead[0].start)
         hour = (start // 3600 + 1) * 3600  # a window lies in one hour, as its path says
-        limit = next(loop.waits.changes(start, hour), hour)  # and is joined by one wait
-        limit = min(limit, ahead[-1].end, self._closed(loop, start, now))
+        whole = min(next(loop.waits.changes(start, hour), hour), ahead[-1].end)  # and is joined by one wait
+        limit = min(whole, self._closed(loop, start, now))
         if limit <= start:
             return None
         end = await self._cut(loop.loop_id, start, limit, shards)
+        if end == limit < whole and limit - start < _LEAST * loop.waits.at(start):
+            return None  # soon more of it is closed
         return msgspec.structs.replace(checkpoint, plan=(start, end), shards=shards)
 
     async def _cut(self, loop_id: str, start: int, limit: int, shards: Sequence[int]) -> int:
