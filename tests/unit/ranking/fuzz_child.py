@@ -89,7 +89,10 @@ def _outcome(body: bytes, held: Held, cache: ActionCache, learner: Learner) -> s
         orjson.loads(e.body())
         return "refused"
     check(request, decision)
+    loss = learner.loss
     learner.learn(_joined(decision, 1.0))
+    if not learner.loss < loss:  # VW passes over a line that it cannot read, without a word
+        raise Broken("the joined line was not learned")
     return "decided"
 
 

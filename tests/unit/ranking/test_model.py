@@ -1,0 +1,215 @@
+"""The one door to VW: the quick calls equal its own wrapper, learning resumes to the bit, and refusals are ours."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import orjson
+import pytest
+from vowpalwabbit import Workspace
+
+from shared.learning.model import Learner, ModelError, ServingModel
+from shared.loops.policy import DEFAULT_ARGUMENTS
+from tests.unit.ranking.trained import example, joined_line, trained_model
+
+
+def examples(count: int) -> list[bytes]:
+    r = random.Random(3)
+    return [
+        orjson.dumps(example(r.randrange(4), [r.randrange(5) for _ in range(r.randrange(1, 12))])) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("arguments", ["--epsilon 0.2", "--epsilon 0", "--epsilon 1"])
+def test_scores_equal_those_of_the_wrapper(arguments: str, tmp_path: Path) -> None:
+    data = trained_model(300)
+    (tmp_path / "model.vw").write_bytes(data)
+    theirs = Workspace(f"-i {tmp_path / 'model.vw'} -t --json --quiet {arguments}")
+    ours = ServingModel(data, arguments)
+
+    for line in examples(500):
+        assert ours.score(line).distribution == theirs.predict(line.decode())
+    theirs.finish()
+    ours.close()
+
+
+def test_costs_put_the_best_first() -> None:
+    model = ServingModel(trained_model(300), "--epsilon 0.2")
+
+    for line in examples(200):
+        scores = model.score(line)
+        assert len(scores.costs) == len(scores.distribution)
+        best = scores.costs.index(min(scores.costs))
+        assert scores.distribution[best] == max(scores.distribution)
+    model.close()
+
+
+def test_serving_arguments_override_what_was_trained() -> None:
+    line = orjson.dumps(example(1, [0, 1, 2, 3]))
+    greedy, even = (ServingModel(trained_model(300), f"--epsilon {epsilon}") for epsilon in (0, 1))
+
+    assert sorted(greedy.score(line).distribution) == [0, 0, 0, 1]
+    assert even.score(line).distribution == [0.25] * 4
+
+
+def test_ranking_does_not_change_the_model() -> None:
+    model = ServingModel(trained_model(300), "--epsilon 0.2")
+    line = examples(1)[0]
+    before = model.score(line)
+
+    for other in examples(300):
+        model.score(other)
+
+    assert model.score(line) == before
+
+
+@pytest.mark.parametrize("cuts", [[1], [100], [299], [50, 100, 150, 250]])
+def test_learning_in_parts_makes_the_same_file(cuts: list[int]) -> None:
+    r = random.Random(5)
+    lines = [joined_line(r) for _ in range(300)]
+    straight = Learner(DEFAULT_ARGUMENTS, None)
+    for line in lines:
+        straight.learn(line)
+
+    data: bytes | None = None
+    for start, end in zip([0, *cuts], [*cuts, 300], strict=True):
+        part = Learner(DEFAULT_ARGUMENTS, data)
+        for line in lines[start:end]:
+            part.learn(line)
+        data = part.save()
+        part.close()
+
+    assert data == straight.save()
+
+
+def test_loss_is_the_sum_over_all_parts() -> None:
+    r = random.Random(5)
+    lines = [joined_line(r) for _ in range(200)]
+    learner = Learner(DEFAULT_ARGUMENTS, None)
+    for line in lines[:100]:
+        learner.learn(line)
+    resumed = Learner(DEFAULT_ARGUMENTS, learner.save())
+    for line in lines[100:]:
+        learner.learn(line)
+        resumed.learn(line)
+
+    assert learner.loss < 0  # rewards are negative costs
+    assert resumed.loss == pytest.approx(learner.loss)
+
+
+def test_learning_changes_what_is_served() -> None:
+    assert trained_model(300) != trained_model(299)
+    line = orjson.dumps(example(2, [0, 1, 2, 3]))
+    untrained, trained = (ServingModel(trained_model(n), "--epsilon 0.2") for n in (0, 3000))
+
+    assert untrained.score(line).distribution == [0.25] * 4
+    assert trained.score(line).distribution != [0.25] * 4
+
+
+def test_a_skipped_line_changes_nothing_but_is_no_error() -> None:
+    r = random.Random(5)
+    learner = Learner(DEFAULT_ARGUMENTS, None)
+    learner.learn(joined_line(r))
+    before = ServingModel(learner.save(), "").score(examples(1)[0])
+
+    learner.learn(joined_line(r)[:-1] + b',"_skipLearn":true}')
+
+    assert ServingModel(learner.save(), "").score(examples(1)[0]) == before
+    assert learner.loss == Learner(DEFAULT_ARGUMENTS, learner.save()).loss
+
+
+def test_a_line_that_vw_refuses_is_a_model_error_and_learning_goes_on() -> None:
+    r = random.Random(5)
+    learner, other = (Learner(DEFAULT_ARGUMENTS, None) for _ in range(2))
+    without_index = joined_line(r).replace(b'"_labelIndex"', b'"_unknown"')
+    good = joined_line(r)
+
+    with pytest.raises(ModelError, match="badly formatted"):
+        learner.learn(without_index)
+    learner.learn(good)
+    other.learn(good)
+
+    assert learner.loss == other.loss
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"garbage", b'{"_labelIndex":0,"c":{"_multi":[{"f":["x"]}]}}'])
+def test_vw_passes_over_a_line_that_it_cannot_read(line: bytes) -> None:
+    learner = Learner(DEFAULT_ARGUMENTS, trained_model(300))
+    before = learner.loss
+
+    learner.learn(line)
+
+    assert learner.loss == before
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b'{"_multi":[{"f":["x"]}]}', b'{"FromUrl":[{"n":NaN}],"_multi":[{}]}'])
+def test_an_example_that_vw_refuses_is_a_model_error_and_serving_goes_on(line: bytes) -> None:
+    model = ServingModel(trained_model(300), "--epsilon 0.2")
+    good = examples(1)[0]
+    before = model.score(good)
+
+    with pytest.raises(ModelError):
+        model.score(line)
+
+    assert model.score(good) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"garbage",
+        lambda data: data[:10],
+        lambda data: bytes(len(data)),
+        lambda data: b"\xff" * len(data),
+    ],
+    ids=["empty", "garbage", "header", "zeros", "ones"],
+)
+def test_a_damaged_file_is_a_model_error(damage: object) -> None:
+    assert callable(damage)
+    data = damage(trained_model(300))
+
+    with pytest.raises(ModelError):
+        ServingModel(data, "--epsilon 0.2")
+    with pytest.raises(ModelError):
+        Learner(DEFAULT_ARGUMENTS, data)
+
+
+def test_vw_may_take_a_file_cut_short_which_is_why_hashes_are_checked() -> None:
+    data = trained_model(300)
+
+    cut = ServingModel(data[: len(data) // 2], "--epsilon 0.2")
+
+    assert cut.score(examples(1)[0]) != ServingModel(data, "--epsilon 0.2").score(examples(1)[0])
+
+
+@pytest.mark.parametrize("arguments", ["--no_such_option", "--epsilon 2", "--epsilon x"])
+def test_arguments_that_vw_refuses_are_a_model_error(arguments: str) -> None:
+    with pytest.raises(ModelError):
+        ServingModel(trained_model(300), arguments)
+    with pytest.raises(ModelError):
+        Learner(f"--cb_explore_adf {arguments}", None)
+
+
+def test_models_load_where_the_system_has_no_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ServingModel(trained_model(300), "--epsilon 0.2").score(examples(1)[0])
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+
+    assert ServingModel(trained_model(300), "--epsilon 0.2").score(examples(1)[0]) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+def test_loading_and_saving_leave_no_file_open() -> None:
+    data = trained_model(300)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        ServingModel(data, "").close()
+        learner = Learner("", data)
+        assert learner.save() == data
+        learner.close()
+        with pytest.raises(ModelError):
+            ServingModel(b"garbage", "")
+
+    assert len(os.listdir("/proc/self/fd")) == before
