@@ -42,4 +42,5 @@ COFFEE: Final = Scenario(
     ],
     events=10_000,
     rate=17.0,
+    note="the default policy pairs features, which tells the coffee in 25 of 36 situations: 0.606 with 20% exploration",
 )

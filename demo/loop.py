@@ -44,10 +44,10 @@ class Loop:
         """How far the join and the model are."""
         return self._call("GET", "rankloop/v1/health")
 
-    def wait_begins_in(self) -> float:
-        """Seconds until the newest reward wait holds; 0 when it does already."""
-        health = self.health()
-        return max(0.0, float(health["rewardWaits"][-1]["from"]) - float(health["time"]))
+    def send_ahead(self) -> None:
+        """Rank one event that is never activated, so never learned: it shows how far the join is."""
+        action = {"id": "none", "features": [{"none": True}]}
+        self._call("POST", "personalizer/v1.0/rank", {"actions": [action], "deferActivation": True})
 
     @contextmanager
     def quick(self) -> Iterator[dict[str, Any]]:

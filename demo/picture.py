@@ -12,7 +12,7 @@ from demo.curve import Curve
 from demo.scenario import Scenario
 
 _NARROW = 100
-_WIDE = 1_000
+_WIDE = 500
 
 
 def draw(path: Path, scenario: Scenario, curve: Curve, exploration: float) -> None:
@@ -34,7 +34,7 @@ def draw(path: Path, scenario: Scenario, curve: Curve, exploration: float) -> No
                  label=f"all known, {exploration:.0%} explored ({ceiling:.2f})")  # fmt: skip
     axes.axhline(uniform, color="tab:red", linestyle=":", linewidth=1, label=f"uniform choice ({uniform:.2f})")
     axes.plot(*curve.rolling(_NARROW), color="tab:blue", linewidth=0.6, alpha=0.45, label=f"mean of {_NARROW} events")
-    axes.plot(*curve.rolling(_WIDE), color="tab:blue", linewidth=2, label=f"mean of {_WIDE:,} events")
+    axes.plot(*curve.rolling(_WIDE), color="tab:blue", linewidth=2, label=f"mean of {_WIDE} events")
     axes.set(xlim=(0, max(1, len(curve.rewards))), ylim=(0, 1), xlabel="events", ylabel="mean reward")
     axes.set_title(f"What a loop earns as it learns: {scenario.name}", loc="left")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

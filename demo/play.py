@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from azure.cognitiveservices.personalizer import PersonalizerClient
 from azure.cognitiveservices.personalizer.models import RankableAction, RankRequest
 from msrest.authentication import CognitiveServicesCredentials
-from msrest.exceptions import ClientException
+from msrest.exceptions import ClientException, HttpOperationError
 from tqdm import tqdm
 
 from demo.curve import Curve
@@ -22,6 +23,7 @@ SHOWN = 500
 FASTEST = 25.0
 """Events a second; faster, most of a run is over before its first rewards are learned."""
 _LOOK_SECONDS = 3.0
+_PATIENCE_SECONDS = 30.0
 
 
 def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float) -> None:
@@ -48,9 +50,10 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
         for _ in bar:
             visit = chance.choice(scenario.visits)
             try:
-                ranked = client.rank(RankRequest(actions=actions, context_features=list(visit.context)))
+                request = RankRequest(actions=actions, context_features=list(visit.context))
+                ranked = _answered(partial(client.rank, request))
                 reward = visit.rewards[ranked.reward_action_id]
-                client.events.reward(event_id=ranked.event_id, value=reward)
+                _answered(partial(client.events.reward, event_id=ranked.event_id, value=reward))
             except ClientException as error:
                 told = str(error).strip().splitlines() or [type(error).__name__]
                 raise Problem(f"{loop.endpoint} failed after {len(curve.rewards)} events: {told[0]}") from error
@@ -60,6 +63,18 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
             bar.set_postfix_str(
                 f"mean of the last {SHOWN}: {curve.latest(SHOWN):.3f}, new models: {len(curve.changes)}", refresh=False
             )
+
+
+def _answered(call: Callable[[], Any]) -> Any:
+    """The answer to a call, repeated while it is a 503: storage does not keep up, and nothing of the call counts."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return call()
+        except HttpOperationError as error:
+            if getattr(error.response, "status_code", 0) != 503 or time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
 
 
 def _paced(events: int, rate: float) -> Iterator[int]:

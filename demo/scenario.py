@@ -33,6 +33,7 @@ class Scenario:
         visits: every situation, all equally likely.
         events: how many the tutorial plays.
         rate: events a second at which that takes some ten minutes.
+        note: what a reader of the curve should know, in one line.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Scenario:
     visits: Sequence[Visit]
     events: int
     rate: float
+    note: str = ""
 
     @property
     def uniform(self) -> float:
