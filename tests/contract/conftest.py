@@ -47,12 +47,13 @@ class Instance:
     def __init__(self, storage: str, folder: Path, *options: str) -> None:
         folder.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
+        patient = {"RANKLOOP_LOG_DEADLINE_MS": "60000"}  # a busy machine is no reason for a 503
         self._output = folder / "output.txt"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "localhost", "--host", HOST, "--port", "0", *options],
                 cwd=ROOT,
-                env=app_environment(kept, storage, KEY, folder),
+                env=app_environment({**kept, **patient}, storage, KEY, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -156,7 +157,7 @@ def seed(pattern: str) -> Path | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once more, where it is seen, that the published code was not run."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "test_seeds" in report.nodeid]
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if "no published" in str(report.longrepr)]
     if skipped:
         terminalreporter.write_line(
             f"WARNING: {len(skipped)} tests of the published documents' own code did NOT run: there are no documents. "

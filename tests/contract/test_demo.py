@@ -1,0 +1,72 @@
+"""`python -m demo` as its user meets it: against a served loop, against none, and cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localhost.azurite import ROOT
+from tests.contract.conftest import DEADLINE, KEY, Deployment, wait_until
+
+SETTINGS = "/personalizer/v1.0/configurations/service"
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RANKLOOP_", "PYTHON"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo", *arguments],
+        cwd=ROOT,
+        env={**kept, "RANKLOOP_DATA": str(folder), "MPLCONFIGDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_demo_that_is_cut_off_shows_what_it_has_and_puts_the_settings_back(fresh: Deployment, tmp_path: Path) -> None:
+    before = fresh.kept.call("GET", SETTINGS).json
+    running = demo(tmp_path, "grocery", "--endpoint", fresh.kept.endpoint, "--key", KEY, "--rate", "50")
+    try:
+        # In the middle: the settings are the demo's, and some events have been rewarded.
+        wait_until(lambda: bool(fresh.kept.health()["counters"].get("http.204", 0) > 20))
+        during = fresh.kept.call("GET", SETTINGS).json
+        running.send_signal(signal.SIGINT)
+        output, errors = running.communicate(timeout=DEADLINE)
+    finally:
+        running.kill()
+
+    assert during == {**before, "rewardWaitTime": "PT15S", "modelExportFrequency": "PT15S"}
+    assert running.returncode == 130
+    assert errors.endswith("Stopped; the loop has its own settings again.\n")
+    assert "too fast to learn" in errors
+    assert "mean reward of the first" in output
+    assert (tmp_path / "demo" / "grocery.png").read_bytes().startswith(b"\x89PNG")
+    assert fresh.kept.call("GET", SETTINGS).json == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--endpoint", "http://127.0.0.1:1/"], "start `make run` in another terminal"),
+        (["--endpoint", "nowhere"], "nowhere is no endpoint"),
+    ],
+)
+def test_without_a_loop_it_says_so_in_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
+    output, errors = (running := demo(tmp_path, *arguments)).communicate(timeout=DEADLINE)
+
+    assert running.returncode == 1
+    assert output == ""
+    assert told in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_wrong_key_is_one_line(served: Deployment, tmp_path: Path) -> None:
+    running = demo(tmp_path, "--endpoint", served.kept.endpoint, "--key", "wrong")
+    output, errors = running.communicate(timeout=DEADLINE)
+
+    assert (running.returncode, output) == (1, "")
+    assert "The key does not open" in errors
