@@ -1,0 +1,119 @@
+import hashlib
+
+import msgspec
+import pytest
+
+from shared.learning import registry
+from shared.learning.registry import Version
+from shared.storage import Conflict, StorageError
+from shared.storage.memory import MemoryBlobs
+from tests.journalled import LOOP, T0
+
+MODEL = b"the bytes of a model"
+
+
+def version(model: bytes = MODEL, through: int = T0) -> Version:
+    return Version(
+        version=registry.version_name(through, model),
+        sha256=hashlib.sha256(model).hexdigest(),
+        arguments="--cb_explore_adf",
+        trained_through=through,
+        events=7,
+        reward=0.5,
+        created=T0 + 60.25,
+        first_created=T0,
+    )
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
+
+
+async def test_before_the_first_model_there_is_none(blobs: MemoryBlobs) -> None:
+    assert await registry.current(blobs, LOOP) == (None, None)
+
+
+async def test_what_is_stored_and_pointed_at_serves(blobs: MemoryBlobs) -> None:
+    await registry.store(blobs, LOOP, version(), MODEL)
+    await registry.point(blobs, LOOP, version(), None)
+
+    current, etag = await registry.current(blobs, LOOP)
+    assert current == version()
+    assert etag is not None
+    assert await registry.load(blobs, LOOP, current) == MODEL
+
+
+async def test_the_pointer_moves_from_the_state_that_was_seen_alone(blobs: MemoryBlobs) -> None:
+    await registry.point(blobs, LOOP, version(), None)
+    _, etag = await registry.current(blobs, LOOP)
+    await registry.point(blobs, LOOP, version(through=T0 + 60), etag)
+
+    for stale in (None, etag):
+        with pytest.raises(Conflict):
+            await registry.point(blobs, LOOP, version(through=T0 + 120), stale)
+    assert (await registry.current(blobs, LOOP))[0] == version(through=T0 + 60)
+
+
+async def test_a_version_may_stand_already(blobs: MemoryBlobs) -> None:
+    await registry.store(blobs, LOOP, version(), MODEL)
+    await registry.store(blobs, LOOP, version(), MODEL)
+
+    assert await registry.load(blobs, LOOP, version()) == MODEL
+
+
+@pytest.mark.parametrize("held", [MODEL[:-1], MODEL + b"x", b""])
+async def test_a_damaged_model_is_refused(blobs: MemoryBlobs, held: bytes) -> None:
+    await blobs.put(registry.model_path(LOOP, version().version), held)
+
+    with pytest.raises(StorageError, match="damaged"):
+        await registry.load(blobs, LOOP, version())
+    with pytest.raises(StorageError, match="damaged"):
+        await registry.store(blobs, LOOP, version(), MODEL)
+
+
+async def test_a_model_that_is_gone_is_refused(blobs: MemoryBlobs) -> None:
+    with pytest.raises(StorageError, match="gone"):
+        await registry.load(blobs, LOOP, version())
+
+
+async def test_a_pointer_of_a_later_release_is_refused(blobs: MemoryBlobs) -> None:
+    later = msgspec.structs.replace(version(), format=2)
+    await blobs.put(registry.pointer_path(LOOP), msgspec.json.encode(later))
+
+    with pytest.raises(StorageError, match="format 2"):
+        await registry.current(blobs, LOOP)
+
+
+def test_a_pointer_of_the_first_release_is_read() -> None:
+    """Rolling updates mix releases: this is what the first one wrote."""
+    written = (
+        b'{"version":"1700000040-0123456789abcdef","sha256":"ab","arguments":"--cb_explore_adf",'
+        b'"trainedThrough":1700000040,"events":7,"reward":0.5,"created":1700000100.25,"firstCreated":1700000040.0,'
+        b'"parent":"1700000000-fedcba9876543210"}'
+    )
+    assert registry.decode_pointer(written) == Version(
+        version="1700000040-0123456789abcdef",
+        sha256="ab",
+        arguments="--cb_explore_adf",
+        trained_through=T0,
+        events=7,
+        reward=0.5,
+        created=T0 + 60.25,
+        first_created=T0,
+        parent="1700000000-fedcba9876543210",
+    )
+
+
+def test_versions_are_named_by_time_and_bytes() -> None:
+    names = [registry.version_name(T0, b"1"), registry.version_name(T0 + 5, b"0"), registry.version_name(2**33, b"")]
+    assert names == sorted(names)
+    assert registry.version_name(T0, b"1") != registry.version_name(T0, b"2")
+
+
+def test_properties_tell_when_the_first_and_the_serving_version_were_made() -> None:
+    assert registry.properties(version()) == {
+        "creationTime": "2023-11-14T22:14:00+00:00",
+        "lastModifiedTime": "2023-11-14T22:15:00.250000+00:00",
+    }
+    assert set(registry.properties(None).values()) == {"0001-01-01T00:00:00+00:00"}
