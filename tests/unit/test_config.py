@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.config import Config, ConfigError, read
+
+STORAGE = {"RANKLOOP_STORAGE": "account"}
+
+
+def test_storage_alone_is_required() -> None:
+    assert read(STORAGE) == Config(
+        storage="account",
+        key="",
+        strict_rank=False,
+        log_deadline=0.5,
+        max_body=4_194_304,
+        shards=4,
+        prune_journal=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "storage"),
+    [
+        ({"AzureWebJobsStorage": "jobs"}, "jobs"),
+        ({"AzureWebJobsStorage": "jobs", "RANKLOOP_STORAGE": "account"}, "account"),
+        ({"AzureWebJobsStorage": "jobs", "RANKLOOP_STORAGE": ""}, "jobs"),
+    ],
+)
+def test_the_hosts_own_storage_stands_in(environment: dict[str, str], storage: str) -> None:
+    assert read(environment).storage == storage
+
+
+@pytest.mark.parametrize("environment", [{}, {"RANKLOOP_STORAGE": "", "AzureWebJobsStorage": ""}])
+def test_without_storage_there_is_no_deployment(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="RANKLOOP_STORAGE is not set"):
+        read(environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("RANKLOOP_KEY", "k", "key", "k"),
+        ("RANKLOOP_STRICT_RANK", "true", "strict_rank", True),
+        ("RANKLOOP_STRICT_RANK", "True", "strict_rank", True),
+        ("RANKLOOP_STRICT_RANK", "1", "strict_rank", True),
+        ("RANKLOOP_STRICT_RANK", "FALSE", "strict_rank", False),
+        ("RANKLOOP_STRICT_RANK", "0", "strict_rank", False),
+        ("RANKLOOP_JOURNAL_PRUNE", "true", "prune_journal", True),
+        ("RANKLOOP_LOG_DEADLINE_MS", "1", "log_deadline", 0.001),
+        ("RANKLOOP_LOG_DEADLINE_MS", "60000", "log_deadline", 60.0),
+        ("RANKLOOP_MAX_BODY_BYTES", "1024", "max_body", 1024),
+        ("RANKLOOP_MAX_BODY_BYTES", "104857600", "max_body", 104_857_600),
+        ("RANKLOOP_SHARDS", "1", "shards", 1),
+        ("RANKLOOP_SHARDS", "100", "shards", 100),
+    ],
+)
+def test_a_setting_is_read(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(read({**STORAGE, name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("RANKLOOP_STRICT_RANK", "yes", "true or false"),
+        ("RANKLOOP_STRICT_RANK", "", "true or false"),
+        ("RANKLOOP_JOURNAL_PRUNE", "on", "true or false"),
+        ("RANKLOOP_LOG_DEADLINE_MS", "0", "from 1 to 60000"),
+        ("RANKLOOP_LOG_DEADLINE_MS", "60001", "from 1 to 60000"),
+        ("RANKLOOP_LOG_DEADLINE_MS", "0.5", "from 1 to 60000"),
+        ("RANKLOOP_LOG_DEADLINE_MS", "", "from 1 to 60000"),
+        ("RANKLOOP_MAX_BODY_BYTES", "1023", "from 1024 to 104857600"),
+        ("RANKLOOP_MAX_BODY_BYTES", "4MB", "from 1024 to 104857600"),
+        ("RANKLOOP_SHARDS", "0", "from 1 to 100"),
+        ("RANKLOOP_SHARDS", "101", "from 1 to 100"),
+        ("RANKLOOP_SHARDS", "-1", "from 1 to 100"),
+        ("RANKLOOP_SHARDS", "9" * 5000, "from 1 to 100"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(name: str, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read({**STORAGE, name: text})
+
+    message = str(caught.value)
+    assert message.startswith(f"{name} must be ")
+    assert expected in message
+    assert repr(text[:64]) in message
+    assert len(message) < 200
