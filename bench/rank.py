@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-import orjson
+import pylibvw
+from vowpalwabbit import Workspace
 
 from bench.documents import body, make_actions, rank_request
 from shared.contract.requests import rank_request as decode
 from shared.learning.model import Learner, ServingModel
-from shared.log.records import mark, ranked_line
+from shared.log.records import mark
 from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.ranking import features
 from shared.ranking.features import ActionCache, is_plain, sanitise_action, sanitise_context
 from shared.ranking.model_cache import Held
-from shared.ranking.rank import decide
+from shared.ranking.rank import decide, log_line
 
 ROUNDS = 15
 REQUESTS = 100
@@ -43,8 +45,9 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
     rng = random.Random(1)
     pool = make_actions(rng, actions)
     held_bodies = [body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}") for _ in range(REQUESTS)]
-    held = Held(model=ServingModel(trained_model(held_bodies), "--epsilon 0.2"))
-    assert held.model is not None
+    data = trained_model(held_bodies)
+    held = Held(model=ServingModel(data, "--epsilon 0.2"))
+    vw = _raw_vw(data)
     cache = ActionCache()
     ours, raw = [], []
     for _ in range(ROUNDS):
@@ -59,9 +62,25 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
             for b in bodies:
                 _rank(b, held, cache)
         ours.append(_time(lambda b: _rank(b, held, cache), bodies))
-        raw.append(_time(held.model.score, examples))
-    held.model.close()
+        raw.append(_time(vw, examples))
     return statistics.median(ours), statistics.median(raw), cache
+
+
+def _raw_vw(model: bytes) -> Callable[[bytes], list[float]]:
+    """VW alone: parse an example, predict, take the distribution."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(model)
+        file.flush()
+        workspace = Workspace(f"-i {file.name} -t --json --quiet --ring_size 8 --epsilon 0.2")
+
+    def predict(example: bytes) -> list[float]:
+        examples = pylibvw.vw._parse(workspace, example.decode())
+        pylibvw.vw.predict_multi(workspace, examples)
+        distribution: list[float] = examples[0].get_action_scores()
+        pylibvw.vw._finish_example_multi_ex(workspace, examples)
+        return distribution
+
+    return predict
 
 
 def _example(raw: bytes) -> bytes:
@@ -73,10 +92,7 @@ def _example(raw: bytes) -> bytes:
 def _rank(raw: bytes, held: Held, cache: ActionCache) -> tuple[bytes, bytes]:
     decision = decide(decode(raw), is_plain(raw), "0" * 32, held, cache)
     now = time.time()
-    line = ranked_line(
-        orjson.dumps(decision.event_id), now, False, decision.chosen, decision.probability, decision.dsjson
-    )
-    return decision.body, line + mark(decision.event_id, now)
+    return decision.body, log_line(decision, now, False) + mark(decision.event_id, now)
 
 
 def _time(call: Callable[[bytes], object], inputs: Sequence[bytes]) -> float:

@@ -15,11 +15,10 @@ from shared.contract.requests import rank_request as decode
 from shared.learning.model import Learner
 from shared.learning.trainer import learn
 from shared.log.join import Rules, decode_events, join
-from shared.log.records import ranked_line
 from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.ranking.features import ActionCache, is_plain
 from shared.ranking.model_cache import Held
-from shared.ranking.rank import decide
+from shared.ranking.rank import decide, log_line
 
 ROUNDS = 7
 EVENTS = 4000
@@ -34,27 +33,25 @@ def joined_lines(actions: int) -> list[bytes]:
     for n in range(EVENTS):
         raw = body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}")
         decision = decide(decode(raw), is_plain(raw), "0" * 32, Held(), cache)
-        dsjson = b'{"Timestamp":"2026-01-01T00:00:00.000000Z",' + decision.dsjson[1:]
-        event_id = b'"%b"' % decision.event_id.encode()
-        lines.append(ranked_line(event_id, float(n), False, decision.chosen, decision.probability, dsjson))
+        lines.append(log_line(decision, float(n), False))
     return join(decode_events(lines), [], [], Rules(600, 0.5, "earliest", (-1.0, 1.0))).lines
 
 
 def ours(lines: list[bytes]) -> float:
-    """Seconds of processor time that our loop takes."""
+    """Seconds that our loop takes."""
     learner = Learner(DEFAULT_ARGUMENTS, None)
-    started = time.thread_time()
+    started = time.perf_counter()
     learn(learner, lines)
-    taken = time.thread_time() - started
+    taken = time.perf_counter() - started
     learner.close()
     return taken
 
 
 def native(path: Path) -> float:
-    """Seconds of processor time that VW takes to read and learn the file."""
-    started = time.process_time()
+    """Seconds that VW takes to read and learn the file."""
+    started = time.perf_counter()
     Workspace(f"{DEFAULT_ARGUMENTS} --dsjson --quiet -d {path}").finish()
-    return time.process_time() - started
+    return time.perf_counter() - started
 
 
 def main() -> None:

@@ -99,6 +99,13 @@ def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: A
     )
 
 
+def log_line(decision: Decision, time: float, deferred: bool) -> bytes:
+    """The journal line of a decision that was taken at a time, in seconds since the epoch."""
+    dsjson = b'{"Timestamp":"%b",%b' % (iso(time).encode(), decision.dsjson[1:])
+    event_id = orjson.dumps(decision.event_id)
+    return ranked_line(event_id, time, deferred, decision.chosen, decision.probability, dsjson)
+
+
 class Ranker:
     """The Rank call.
 
@@ -140,14 +147,7 @@ class Ranker:
             self._counters.add("rank.model_errors")
             raise ApiError("ModelRankingError", "The learning policy could not rank these features.") from e
         time = self._journal.now()
-        line = ranked_line(
-            orjson.dumps(decision.event_id),
-            time,
-            bool(request.defer_activation),
-            decision.chosen,
-            decision.probability,
-            b'{"Timestamp":"%b",%b' % (iso(time).encode(), decision.dsjson[1:]),
-        )
+        line = log_line(decision, time, bool(request.defer_activation))
         try:
             written = self._journal.append("rank", loop.id, loop.waits, line, time, mark(decision.event_id, time))
         except Full as e:

@@ -21,13 +21,13 @@ def documented(column: str) -> set[str]:
     return {name for row in rows for name in re.findall(column, row)}
 
 
-def test_every_setting_that_the_code_reads_is_documented_and_no_other():
+def test_every_setting_that_the_code_reads_is_documented_and_no_other() -> None:
     read = {name for path in SOURCES for name in re.findall(r"\bRANKLOOP_[A-Z_]+[A-Z]", path.read_text())}
 
     assert documented(r"`(RANKLOOP_[A-Z_]+)`") == read
 
 
-def test_every_counter_is_documented_and_no_other():
+def test_every_counter_is_documented_and_no_other() -> None:
     counted = {
         name
         for path in SOURCES
@@ -48,14 +48,14 @@ def _matches(name: str, counted: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document):
+def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text()
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_that_are_named_exist(document):
+def test_files_that_are_named_exist(document: Path) -> None:
     named = re.findall(
         r"`((?:shared|localhost|tests|bench|demo|docs|[a-z_]+_fn)/[A-Za-z0-9_./*-]*)`", document.read_text()
     )
@@ -63,7 +63,7 @@ def test_files_that_are_named_exist(document):
         assert list(ROOT.glob(name.rstrip("/"))), f"{document.name}: {name}"
 
 
-def test_every_decision_record_is_in_the_index_and_every_reference_leads_to_one():
+def test_every_decision_record_is_in_the_index_and_every_reference_leads_to_one() -> None:
     records = {path.name for path in (ROOT / "docs/adr").glob("0*.md")}
     index = (ROOT / "docs/adr/README.md").read_text()
 
