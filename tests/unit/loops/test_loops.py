@@ -171,6 +171,25 @@ async def test_a_change_that_was_overtaken_is_made_of_the_newer_settings(deploym
     assert (found.default_reward, found.exploration_percentage) == (0.25, 0.7)
 
 
+async def test_a_change_that_is_counted_meanwhile_is_counted_too(deployment: Deployment) -> None:
+    loops = deployment.instance()
+    await loops.named(DEFAULT)
+
+    async def count_another(path: str) -> None:
+        async def overtake(path: str) -> None:
+            assert path == DEPLOYMENT
+            await rewrite(deployment, DEPLOYMENT, version=7)
+
+        deployment.blobs.before_put = overtake  # for the write after this one
+
+    deployment.blobs.before_put = count_another
+    await loops.configure(DEFAULT, to(default_reward=0.5))
+
+    counted = await deployment.blobs.get(DEPLOYMENT)
+    assert counted
+    assert orjson.loads(counted.data)["version"] == 8
+
+
 async def test_a_change_that_is_refused_changes_nothing(deployment: Deployment) -> None:
     loops = deployment.instance()
     before = await loops.named(DEFAULT)

@@ -160,6 +160,20 @@ async def test_a_model_that_does_not_load_leaves_the_one_before(time: Time, capl
     assert held.version.version == "v3"
 
 
+async def test_changed_arguments_of_a_model_that_does_not_load_are_tried_once(time: Time) -> None:
+    storage, counters = Storage(), Counters()
+    await storage.publish(b"no model", "v1")
+    cache = ModelCache(storage, counters)
+    held = await cache.get(LOOP, "--epsilon 0.4")
+    refused = counters["model.refused"]
+    assert (held.model, refused > 0) == (None, True)
+
+    for _ in range(5):
+        await cache.get(LOOP, "--epsilon 0.4")
+
+    assert counters["model.refused"] == refused
+
+
 async def test_bytes_that_are_not_the_published_ones_do_not_serve(time: Time) -> None:
     storage, counters = Storage(), Counters()
     await storage.publish(trained_model(299), "v1")
