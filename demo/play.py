@@ -51,9 +51,9 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
             visit = chance.choice(scenario.visits)
             try:
                 request = RankRequest(actions=actions, context_features=list(visit.context))
-                ranked = _answered(partial(client.rank, request))
+                ranked = repeated(partial(client.rank, request))
                 reward = visit.rewards[ranked.reward_action_id]
-                _answered(partial(client.events.reward, event_id=ranked.event_id, value=reward))
+                repeated(partial(client.events.reward, event_id=ranked.event_id, value=reward))
             except ClientException as error:
                 told = str(error).strip().splitlines() or [type(error).__name__]
                 raise Problem(f"{loop.endpoint} failed after {len(curve.rewards)} events: {told[0]}") from error
@@ -65,7 +65,7 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
             )
 
 
-def _answered(call: Callable[[], Any]) -> Any:
+def repeated(call: Callable[[], Any]) -> Any:
     """The answer to a call, repeated while it is a 503: storage does not keep up, and nothing of the call counts."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
+from msrest import Deserializer
+from msrest.exceptions import HttpOperationError
 
+from demo.play import repeated
 from localhost.azurite import ROOT
 from tests.contract.conftest import DEADLINE, KEY, Deployment, wait_until
 
@@ -62,6 +66,27 @@ def test_without_a_loop_it_says_so_in_one_line(tmp_path: Path, arguments: list[s
     assert output == ""
     assert told in errors
     assert errors.count("\n") == 1
+
+
+def test_a_slow_moment_of_storage_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[int | str] = [503, 503, "answered"]
+    slept: list[float] = []
+    monkeypatch.setattr("demo.play.time.sleep", slept.append)
+
+    assert repeated(lambda: answer(answers)) == "answered"
+    assert len(slept) == 2
+    with pytest.raises(HttpOperationError):
+        repeated(lambda: answer([400, "too late"]))
+
+
+def answer(answers: list[int | str]) -> str:
+    """What the SDK does with the next answer."""
+    first = answers.pop(0)
+    if isinstance(first, int):
+        response = requests.Response()
+        response.status_code = first
+        raise HttpOperationError(Deserializer({}), response)
+    return first
 
 
 def test_a_wrong_key_is_one_line(served: Deployment, tmp_path: Path) -> None:
