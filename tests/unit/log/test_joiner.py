@@ -372,6 +372,26 @@ async def test_what_a_later_release_wrote_is_refused_and_nothing_is_passed(broke
     assert await bench.windows() == []
 
 
+async def test_news_for_the_trainer_survive_a_run_that_dies_before_it_tells_them() -> None:
+    bench = Bench()
+    await bench.write(Rank("e", T0))
+
+    async def gate(name: str, done: bool) -> None:
+        if name == "put activity":
+            raise OSError("killed")
+
+    bench.gate = gate
+    with pytest.raises(OSError, match="killed"):
+        await bench.run(T0 + LATER)
+    assert await bench.rewards() == {"e": 0.0}
+    assert await activity.untrained(bench.tables) == []
+
+    bench.gate = None
+    await bench.run(T0 + LATER)
+
+    assert [note.loop_id for note in await activity.untrained(bench.tables)] == [LOOP]
+
+
 async def test_without_spans_nothing_is_done() -> None:
     bench = Bench()
     assert await bench.run(T0 + LATER) == 0
