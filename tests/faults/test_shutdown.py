@@ -41,6 +41,6 @@ def test_an_app_that_is_ended_drains_what_it_answered(
         print(f"\nended after {took:.1f} s; of {len(answered)} answered events {pending} were pending")
     assert load.problems == []
     assert code == 0
-    assert (pending > 0) is slow
+    assert pending > 0 or not slow, "storage was not slow enough to be felt"
     assert not [sent.id for sent in answered if ranked[sent.id] != 1]
     assert not [sent.id for sent in load.sent if sent.reward == 204 and observed[sent.id] < 1]
