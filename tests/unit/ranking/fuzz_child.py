@@ -1,10 +1,10 @@
 """Sends hostile documents down the way of a rank call, in a process that may die of one.
 
-    python -m tests.unit.ranking.fuzz_child FIRST END PROGRESS [--unsanitised]
+    python -m tests.unit.ranking.fuzz_child FIRST END PROGRESS [--drawn] [--unsanitised]
 
-Before each document its number is written to the file PROGRESS, so that whoever finds this process dead or hanging
-knows the document. The last line of its output is the figures as JSON. With --unsanitised a document that VW dies of
-is given to it at the end, past the sanitiser.
+Before each document its number is written to the file PROGRESS (its beginning, for those that --drawn lets Hypothesis
+draw), so that whoever finds this process dead or hanging knows the document. The last line of its output is the
+figures as JSON. With --unsanitised a document that VW dies of is given to it at the end, past the sanitiser.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import math
 import mmap
 import resource
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import orjson
+from hypothesis import HealthCheck, given, seed, settings
 
 from shared.contract.errors import ApiError
 from shared.contract.requests import RankRequest, rank_request
@@ -26,8 +28,9 @@ from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.ranking.features import ActionCache, is_plain
 from shared.ranking.model_cache import Held
 from shared.ranking.rank import Decision, decide
-from tests.unit.ranking import hostile
+from tests.unit.ranking import drawn, hostile
 
+NOTE = 2000
 LOOP = "0123456789abcdef0123456789abcdef"
 DEADLY = b'{"FromUrl":[{"__aid":1}],"_multi":[{"_tag":"a","j":[{"__aid":1}]},{"_tag":"b","j":[]}]}'
 
@@ -36,23 +39,44 @@ class Broken(AssertionError):
     """A decision that no caller should ever see."""
 
 
-def main(first: int, end: int, progress: Path, unsanitised: bool) -> None:
+def main(first: int, end: int, progress: Path, options: Collection[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     learner = Learner(DEFAULT_ARGUMENTS, None)
     held = Held(model=ServingModel(_trained(learner), "--epsilon 0.2"))
     cache = ActionCache(1024 * 1024)
     figures = {"documents": 0, "decided": 0, "refused": 0}
+
+    def send(body: bytes) -> None:
+        figures["documents"] += 1
+        figures[_outcome(body, held, cache, learner)] += 1
+
     with open(progress, "w+b") as file:
-        file.write(b" " * 12)
+        file.write(b" " * NOTE)
         file.flush()
-        with mmap.mmap(file.fileno(), 12) as note:  # a page of the file: it outlives the process at no cost
-            for number in range(first, end):
-                note[:] = b"%12d" % number
-                figures["documents"] += 1
-                figures[_outcome(hostile.body(number), held, cache, learner)] += 1
-            if unsanitised and held.model:
+        with mmap.mmap(file.fileno(), NOTE) as note:  # pages of the file: they outlive the process at no cost
+            if "--drawn" in options:
+                _draw(first, end - first, note, send)
+            else:
+                for number in range(first, end):
+                    note[:12] = b"%12d" % number
+                    send(hostile.body(number))
+            if "--unsanitised" in options and held.model:
                 held.model.score(DEADLY)
     print(json.dumps(figures))
+
+
+def _draw(first: int, count: int, note: mmap.mmap, send: Callable[[bytes], None]) -> None:
+    """Send documents that Hypothesis draws, and shrinks if one is answered wrongly."""
+    checks = list(HealthCheck)
+
+    @seed(first)
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=checks)
+    @given(drawn.bodies)
+    def each(body: bytes) -> None:
+        note[:] = body[:NOTE].ljust(NOTE)
+        send(body)
+
+    each()
 
 
 def _trained(learner: Learner) -> bytes:
@@ -126,4 +150,4 @@ def _id(raw: bytes) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), "--unsanitised" in sys.argv)
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

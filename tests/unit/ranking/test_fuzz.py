@@ -52,6 +52,17 @@ def test_every_document_gets_a_decision_or_a_refusal(first: int, tmp_path: Path)
     assert min(figures["decided"], figures["refused"]) >= (end - first) / 5
 
 
+@pytest.mark.parametrize("first", range(0, DOCUMENTS, BATCH))
+def test_every_document_that_hypothesis_draws_gets_one_too(first: int, tmp_path: Path) -> None:
+    count = min(BATCH, DOCUMENTS - first)
+
+    figures = run(first, first + count, tmp_path / "progress", "--drawn")
+
+    print(f"drawn: {figures}")  # shown by pytest -s
+    assert figures["documents"] >= 0.9 * count
+    assert min(figures["decided"], figures["refused"]) >= count / 50
+
+
 def malloc_checks() -> dict[str, str]:
     """What makes glibc look for heap corruption at every call; since 2.34 in a library of its own."""
     settings = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
