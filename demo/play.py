@@ -66,7 +66,7 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
 
 
 def repeated(call: Callable[[], Any]) -> Any:
-    """The answer to a call, repeated while it is a 503: storage is slow just now, and the loop asks to be called again."""
+    """The answer to a call, repeated while it is a 503: storage is slow just now, and the loop asks for patience."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
