@@ -49,7 +49,7 @@ lock: ## Write requirements*.txt and package-lock.json from requirements*.in and
 	@$(SETUP_DEV)
 	@$(VENV_PYTHON) .ci/lock.py
 
-demo: ## Watch a loop learn the coffee tutorial, against `make run` in another terminal
+demo: ## Watch a loop learn two tutorials, against `make run` in another terminal
 	@$(SETUP_RUN)
 	@$(VENV_PYTHON) -m demo $(ARGS)
 

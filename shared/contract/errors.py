@@ -65,7 +65,10 @@ class ApiError(Exception):
 
 
 def unavailable() -> ApiError:
-    """The answer when the log cannot take a call: nothing of it counts, and repeating it is safe."""
+    """The answer when storage does not answer in time.
+
+    A reward may count all the same; repeated under its `x-ms-client-request-id` it counts once.
+    """
     return ApiError("OperationNotAllowed", "Storage does not answer at the moment; try again.", retry_after=1)
 
 

@@ -100,11 +100,17 @@ class Learner:
         """
         try:
             examples = _parse(self._workspace, line.decode())
-            if examples:
+        except (RuntimeError, UnicodeDecodeError) as e:
+            raise ModelError(str(e)) from e
+        try:
+            if len(examples) > 1:
                 _learn(self._workspace, examples)
-                _finish(self._workspace, examples)
+            elif b'"_skipLearn":true' not in line:  # VW passes over what it cannot read without a word
+                raise ModelError("VW reads no event in the line")
         except RuntimeError as e:
             raise ModelError(str(e)) from e
+        finally:
+            _finish(self._workspace, examples)
 
     @property
     def loss(self) -> float:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.storage import Blobs, Conflict, StorageError
+from shared.storage import Blobs, Conflict, StorageError, documents
 
 
 class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -62,12 +62,9 @@ def decode_pointer(data: bytes) -> Version:
     """The pointer's record.
 
     Raises:
-        StorageError: it is of a later release.
+        StorageError: it is damaged, or of a later release.
     """
-    version = msgspec.json.decode(data, type=Version)
-    if version.format != 1:
-        raise StorageError(f"model pointer of format {version.format}; this release reads 1")
-    return version
+    return documents.decode(data, Version, "the model pointer")
 
 
 async def current(blobs: Blobs, loop_id: str) -> tuple[Version | None, str | None]:

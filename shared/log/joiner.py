@@ -22,7 +22,7 @@ from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, ne
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
 from shared.log.records import Observed, event_key
-from shared.storage import Blobs, Conflict, Row, StorageError, Tables
+from shared.storage import Blobs, Conflict, Row, Tables, documents
 
 log = logging.getLogger("rankloop.join")
 
@@ -134,9 +134,7 @@ class Joiner:
         blob = await self._blobs.get(checkpoint_path(loop_id))
         if blob is None:
             return Checkpoint(), None
-        checkpoint = msgspec.json.decode(blob.data, type=Checkpoint)
-        if checkpoint.format != 1:
-            raise StorageError(f"join checkpoint of format {checkpoint.format}; this release reads 1")
+        checkpoint = documents.decode(blob.data, Checkpoint, checkpoint_path(loop_id))
         return checkpoint, blob.etag
 
     async def _save(self, loop_id: str, checkpoint: Checkpoint, etag: str | None) -> str:

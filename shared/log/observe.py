@@ -41,7 +41,7 @@ class Observer:
             request_id: the caller's `x-ms-client-request-id`; a repetition under the same one counts once.
 
         Raises:
-            ApiError: OperationNotAllowed when it is not known to be durable in time; repeating the call is safe.
+            ApiError: OperationNotAllowed when it is not known to be durable in time: it may count or not.
         """
         await self._clock.ensure()
         time = self._journal.now()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import orjson
@@ -21,7 +21,7 @@ from shared.log import activity
 from shared.log.buckets import Waits, next_bucket
 from shared.log.joiner import LoopRules
 from shared.loops.service import ServiceConfiguration
-from shared.storage import Blobs, Conflict, StorageError, Tables, Unavailable
+from shared.storage import Blobs, Conflict, StorageError, Tables, Unavailable, documents
 
 DEFAULT = "default"
 DEPLOYMENT = "deployment.json"
@@ -60,8 +60,8 @@ class _Deployment(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct):
-    configuration: dict[str, Any]
-    waits: list[tuple[int, float]]
+    configuration: ServiceConfiguration
+    waits: Annotated[list[tuple[int, float]], msgspec.Meta(min_length=1)]
     format: int = 1
 
 
@@ -133,7 +133,7 @@ class Loops:
             loop = await self._read(loop_id)
             configuration = change(loop.configuration)
             waits = await self._waits(loop, configuration.reward_wait_time)
-            settings = _Settings(asdict(configuration), list(waits.steps))
+            settings = _Settings(configuration, list(waits.steps))
             try:
                 await self._blobs.put(settings_path(loop_id), msgspec.json.encode(settings), loop.etag)
                 break
@@ -148,7 +148,9 @@ class Loops:
         if wait == loop.waits.steps[-1][1]:
             return loop.waits
         if loop.id not in await activity.noted(self._tables):
+            # An instance that has not seen the change yet acknowledges within its deadline, and so within any grace.
             return Waits(((0, wait),))
+        await self._clock.ensure()
         now = self._clock.now()
         return loop.waits.with_change(next_bucket(now + NOTICE), wait, forget_before=int(now) - REMEMBERED)
 
@@ -156,11 +158,8 @@ class Loops:
         blob = await self._blobs.get(settings_path(loop_id))
         if blob is None:
             raise StorageError(f"the settings of loop {loop_id} are gone")
-        settings = msgspec.json.decode(blob.data, type=_Settings)
-        if settings.format != 1:
-            raise StorageError(f"loop settings of format {settings.format}; this release reads 1")
-        configuration = msgspec.convert(settings.configuration, ServiceConfiguration)
-        return Loop(loop_id, configuration, Waits(tuple(settings.waits)), blob.etag)
+        settings = documents.decode(blob.data, _Settings, settings_path(loop_id))
+        return Loop(loop_id, settings.configuration, Waits(tuple(settings.waits)), blob.etag)
 
     async def _look(self) -> None:
         blob = await self._blobs.get_changed(DEPLOYMENT, self._etag)
@@ -168,9 +167,7 @@ class Loops:
             if self._etag is None:
                 await self._found()
             return
-        deployment = msgspec.json.decode(blob.data, type=_Deployment)
-        if deployment.format != 1:
-            raise StorageError(f"{DEPLOYMENT} of format {deployment.format}; this release reads 1")
+        deployment = documents.decode(blob.data, _Deployment, DEPLOYMENT)
         kept = [name for name in self._loops if name in deployment.loops]
         # Read before anything is replaced: where storage fails here, what was last seen goes on standing.
         loops = {name: await self._read(deployment.loops[name]) for name in kept}
@@ -180,15 +177,17 @@ class Loops:
         """Make the deployment with its default loop; several instances may try at once."""
         loop_id = uuid.uuid4().hex
         configuration = ServiceConfiguration()
-        settings = _Settings(asdict(configuration), [(0, configuration.reward_wait_time)])
+        settings = _Settings(configuration, [(0, configuration.reward_wait_time)])
         await self._blobs.put(settings_path(loop_id), msgspec.json.encode(settings))
         deployment = _Deployment({DEFAULT: loop_id})
         try:
             self._etag = await self._blobs.put(DEPLOYMENT, msgspec.json.encode(deployment))
             self._deployment = deployment
         except Conflict:
-            await self._blobs.delete(settings_path(loop_id))
             await self._look()
+            # Not ours if another instance was quicker; ours all the same if only the answer to our write was lost.
+            if loop_id not in self._deployment.loops.values():
+                await self._blobs.delete(settings_path(loop_id))
 
     async def _count_change(self) -> None:
         """Tell every instance that some loop's settings have changed."""
@@ -196,7 +195,8 @@ class Loops:
             blob = await self._blobs.get(DEPLOYMENT)
             if blob is None:
                 raise StorageError(f"{DEPLOYMENT} is gone")
-            deployment = orjson.loads(blob.data)
+            documents.decode(blob.data, _Deployment, DEPLOYMENT)
+            deployment = orjson.loads(blob.data)  # with what a later release has added to it
             deployment["version"] += 1
             try:
                 await self._blobs.put(DEPLOYMENT, orjson.dumps(deployment), blob.etag)

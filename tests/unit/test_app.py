@@ -17,7 +17,7 @@ from shared.config import Config, ConfigError
 from shared.learning import registry
 from shared.log import activity
 from shared.log.buckets import Waits
-from shared.loops.loops import DEFAULT, settings_path
+from shared.loops.loops import DEFAULT, Loop
 from shared.storage import Row, Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
@@ -106,11 +106,20 @@ async def test_a_model_is_not_exported_more_often_than_the_loop_says(world: Worl
     assert (await app.train_due(), await events_in_model()) == (1, 2)
 
 
-async def test_a_loop_that_fails_does_not_hold_up_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_loop_that_fails_does_not_hold_up_the_others(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = world.instance()
     await world.rank(app, "e1")
     gone, broken = "0" * 32, "1" * 32
-    await world.blobs.put(settings_path(broken), b"no JSON")
+    by_id = app.loops.by_id
+
+    async def faulty(loop_id: str) -> Loop:
+        if loop_id == broken:
+            raise ValueError("a fault of ours")
+        return await by_id(loop_id)
+
+    monkeypatch.setattr(app.loops, "by_id", faulty)
     waits = Waits(((0, 600.0),))
     for loop_id in (gone, broken):
         await activity.note_rows(world.tables, activity.span_of(loop_id, 0, int(T0), waits))

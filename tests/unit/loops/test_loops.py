@@ -59,7 +59,7 @@ class Deployment:
 
     def __init__(self) -> None:
         self.steady = 1000.0
-        self.tables, self.blobs = MemoryTables(), Blobs()
+        self.tables, self.blobs = MemoryTables(lambda: NOW), Blobs()
 
     def instance(self) -> Loops:
         clock = StorageClock(lambda: self.tables.put("clock", {"PartitionKey": "c", "RowKey": "p"}), lambda: NOW)
@@ -88,6 +88,21 @@ async def test_the_first_instance_founds_the_default_loop(deployment: Deployment
     assert loop.configuration == ServiceConfiguration()
     assert loop.waits == Waits(((0, 600.0),))
     assert await deployment.blobs.names("") == [DEPLOYMENT, settings_path(loop.id)]
+
+
+async def test_a_founding_whose_answer_was_lost_stands(deployment: Deployment) -> None:
+    put = deployment.blobs.put
+
+    async def repeated(path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
+        if path == DEPLOYMENT:
+            await put(path, data, etag, metadata)  # took effect, but the SDK saw no answer and repeats it
+        return await put(path, data, etag, metadata)
+
+    deployment.blobs.put = repeated  # type: ignore[method-assign]
+    loop = await deployment.instance().named(DEFAULT)
+
+    assert await deployment.blobs.names("") == [DEPLOYMENT, settings_path(loop.id)]
+    assert (await deployment.instance().named(DEFAULT)).id == loop.id
 
 
 async def test_instances_that_start_at_once_found_one_loop(deployment: Deployment) -> None:

@@ -135,13 +135,18 @@ def test_a_line_that_vw_refuses_is_a_model_error_and_learning_goes_on() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"garbage", b'{"_labelIndex":0,"c":{"_multi":[{"f":["x"]}]}}'])
-def test_vw_passes_over_a_line_that_it_cannot_read(line: bytes) -> None:
+def test_a_line_that_vw_would_pass_over_is_a_model_error_and_learning_goes_on(line: bytes) -> None:
     learner = Learner(DEFAULT_ARGUMENTS, trained_model(300))
     before = learner.loss
 
-    learner.learn(line)
+    with pytest.raises(ModelError):
+        learner.learn(line)
 
     assert learner.loss == before
+    r = random.Random(5)
+    for _ in range(20):  # of which some pay
+        learner.learn(joined_line(r))
+    assert learner.loss != before
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b'{"_multi":[{"f":["x"]}]}', b'{"FromUrl":[{"n":NaN}],"_multi":[{}]}'])
