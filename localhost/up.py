@@ -55,6 +55,9 @@ def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: 
         "RANKLOOP_TRAIN_SCHEDULE": "2/5 * * * * *",
         # Azurite scans whole tables: journal that is joined goes at once, where Azure keeps it some days.
         "RANKLOOP_JOURNAL_PRUNE": "true",
+        # Azurite stops for up to a second or two while it saves its tables, every 5 s. Rank answers "pending" then;
+        # a reward has no such way out, and the v1.0 SDKs do not repeat one.
+        "RANKLOOP_REWARD_DEADLINE_MS": "3000",
         "RANKLOOP_LOG_LEVEL": "warning",
     }
     given = {

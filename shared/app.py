@@ -49,11 +49,10 @@ class App:
         self.loops = Loops(tables, blobs, self.clock)
         self.models = ModelCache(blobs, self.counters)
         self.journal = Journal(tables, blobs, self.clock, self.counters, settings.shards)
-        deadline = settings.log_deadline
         self.ranker = Ranker(
-            self.models, self.journal, self.clock, self.counters, deadline, strict=settings.strict_rank
+            self.models, self.journal, self.clock, self.counters, settings.log_deadline, strict=settings.strict_rank
         )
-        self.observer = Observer(self.journal, self.clock, self.counters, deadline)
+        self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.trainer = Trainer(blobs, self.counters)
         self._close = close

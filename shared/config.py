@@ -21,7 +21,8 @@ class Config:
         storage: a connection string, or the name of an account that the app's own identity may use.
         key: the deployment key; without one every call is refused.
         strict_rank: answer 503 when a rank event is not durable in time, in place of 201 and "pending".
-        log_deadline: seconds that an answer waits for the log.
+        log_deadline: seconds that Rank waits for the log before it answers.
+        reward_deadline: seconds that Reward and Activate wait for it before they ask the caller to repeat the call.
         max_body: bytes of a request body at most.
         shards: over how many partitions the writers of a loop spread.
         prune_journal: delete journal rows as soon as they are joined; for Azurite.
@@ -31,6 +32,7 @@ class Config:
     key: str
     strict_rank: bool = False
     log_deadline: float = 0.5
+    reward_deadline: float = 0.5
     max_body: int = 4 * 1024 * 1024
     shards: int = 4
     prune_journal: bool = False
@@ -50,6 +52,7 @@ def read(environment: Mapping[str, str]) -> Config:
         key=environment.get("RANKLOOP_KEY", ""),
         strict_rank=_flag(environment, "RANKLOOP_STRICT_RANK"),
         log_deadline=_number(environment, "RANKLOOP_LOG_DEADLINE_MS", 500, 1, 60_000) / 1000,
+        reward_deadline=_number(environment, "RANKLOOP_REWARD_DEADLINE_MS", 500, 1, 60_000) / 1000,
         max_body=_number(environment, "RANKLOOP_MAX_BODY_BYTES", 4 * 1024 * 1024, 1024, 100 * 1024 * 1024),
         shards=_number(environment, "RANKLOOP_SHARDS", 4, 1, 100),
         prune_journal=_flag(environment, "RANKLOOP_JOURNAL_PRUNE"),

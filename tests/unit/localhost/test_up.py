@@ -54,6 +54,7 @@ def test_the_app_gets_storage_key_and_fast_timers(tmp_path: Path) -> None:
         "RANKLOOP_JOIN_SCHEDULE": "*/5 * * * * *",
         "RANKLOOP_TRAIN_SCHEDULE": "0 0 * * * *",
         "RANKLOOP_JOURNAL_PRUNE": "true",
+        "RANKLOOP_REWARD_DEADLINE_MS": "3000",
         "RANKLOOP_LOG_LEVEL": "warning",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONUNBUFFERED": "1",
