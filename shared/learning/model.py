@@ -93,24 +93,23 @@ class Learner:
         self._workspace = _load(data, options) if data is not None else _open(f"{arguments} {options}")
 
     def learn(self, line: bytes) -> None:
-        """Learn one joined line; one marked `_skipLearn` changes nothing.
+        """Learn one joined line.
+
+        Args:
+            line: dsjson of an event that is to be learned. One marked `_skipLearn` must not come here: for such a
+                line VW hands out an example that it has handed out before, label and all.
 
         Raises:
-            ModelError: VW refuses the line.
+            ModelError: VW refuses the line, or passes over it.
         """
         try:
             examples = _parse(self._workspace, line.decode())
+            if len(examples) < 2:  # VW passes over what it cannot read; the one example is not ours to give back
+                raise ModelError("VW reads no event in the line")
+            _learn(self._workspace, examples)
+            _finish(self._workspace, examples)
         except (RuntimeError, UnicodeDecodeError) as e:
             raise ModelError(str(e)) from e
-        try:
-            if len(examples) > 1:
-                _learn(self._workspace, examples)
-            elif b'"_skipLearn":true' not in line:  # VW passes over what it cannot read without a word
-                raise ModelError("VW reads no event in the line")
-        except RuntimeError as e:
-            raise ModelError(str(e)) from e
-        finally:
-            _finish(self._workspace, examples)
 
     @property
     def loss(self) -> float:

@@ -21,6 +21,8 @@ from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
 
+_SKIP = b'"_skipLearn":true'
+"""Stands in a line only where the join put it: quotes in a caller's strings are escaped, its keys with `_` dropped."""
 MAX_EVENTS = 100_000
 """Events learned before a version is published in any case: what a killed run repeats at most."""
 
@@ -48,11 +50,13 @@ class Lesson:
 
     Attributes:
         events: lines learned.
+        skipped: lines of events that are not to be learned: deferred, and never activated.
         loss: the sum of their progressive losses.
         refused: lines that VW would not take.
     """
 
     events: int = 0
+    skipped: int = 0
     loss: float = 0.0
     refused: int = 0
 
@@ -62,6 +66,9 @@ def learn(learner: Learner, lines: Sequence[bytes]) -> Lesson:
     lesson = Lesson()
     before = learner.loss
     for line in lines:
+        if _SKIP in line:
+            lesson.skipped += 1
+            continue
         try:
             learner.learn(line)
             lesson.events += 1

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.learning.model import Learner
+from shared.learning.trainer import learn
 from shared.log.buckets import iso
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.records import event_key
@@ -226,11 +227,19 @@ def test_vw_reads_cost_and_probability_of_the_line(learner: Learner, reward: flo
 
 
 def test_vw_learns_no_event_that_was_never_activated(learner: Learner) -> None:
-    learner.learn(joined([Rank("e", T0, True), Obs("e", T0 + 1, 0.5)]).lines[0])
-    assert learner.loss == 0.0
+    learned = [line for n in range(3) for line in joined([Rank(f"e{n}", T0), Obs(f"e{n}", T0 + 1, 0.5)]).lines]
+    assert learn(learner, learned).events == 3
+    before, loss = learner.save(), learner.loss
 
-    learner.learn(joined([Rank("e", T0, True), Obs("e", T0 + 1, 0.5), activation("e", T0 + 2)]).lines[0])
-    assert learner.loss != 0.0
+    # Many, since VW would learn the first ones by a label of the past and die of the later ones.
+    deferred = [line for n in range(50) for line in joined([Rank(f"d{n}", T0, True), Obs(f"d{n}", T0 + 1, 0.5)]).lines]
+    lesson = learn(learner, deferred)
+
+    assert (lesson.events, lesson.skipped, lesson.refused) == (0, 50, 0)
+    assert (learner.save(), learner.loss) == (before, loss)
+    activated = joined([Rank("e", T0, True), Obs("e", T0 + 1, 0.5), activation("e", T0 + 2)]).lines
+    assert learn(learner, activated).events == 1
+    assert learner.loss != loss
 
 
 IDS = st.sampled_from(["a", "b", "c/d"])
