@@ -1,1 +1,1 @@
-"""Measurements that print ratios: each against a baseline of the same run, since absolute times are noise."""
+"""Measurements that print ratios, each against a baseline of the same run; only a start has goals in seconds."""

@@ -1,12 +1,18 @@
-"""Runs every measurement, or the ones named: `python -m bench [rank] [train] [http]`."""
+"""Runs every measurement, or the ones named: `python -m bench [rank] [train] [http] [learn] [start]`."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import http, rank, train
+from bench import http, learn, rank, start, train
 
-MEASUREMENTS = {"rank": rank.main, "train": train.main, "http": http.main}
+MEASUREMENTS = {
+    "rank": rank.main,
+    "train": train.main,
+    "http": http.main,
+    "learn": learn.main,
+    "start": start.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -53,7 +54,7 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
                 request = RankRequest(actions=actions, context_features=list(visit.context))
                 ranked = repeated(partial(client.rank, request))
                 reward = visit.rewards[ranked.reward_action_id]
-                repeated(partial(client.events.reward, event_id=ranked.event_id, value=reward))
+                send_reward(client, ranked.event_id, reward)
             except ClientException as error:
                 told = str(error).strip().splitlines() or [type(error).__name__]
                 raise Problem(f"{loop.endpoint} failed after {len(curve.rewards)} events: {told[0]}") from error
@@ -63,6 +64,16 @@ def play(scenario: Scenario, loop: Loop, curve: Curve, events: int, rate: float)
             bar.set_postfix_str(
                 f"mean of the last {SHOWN}: {curve.latest(SHOWN):.3f}, new models: {len(curve.changes)}", refresh=False
             )
+
+
+def send_reward(client: Any, event_id: str, value: float) -> None:
+    """Send one reward, which counts once however often it must be repeated.
+
+    A reward that was answered 503 may have been stored all the same. The loop tells its repetition from another reward
+    by `x-ms-client-request-id`, which this SDK does not send by itself.
+    """
+    headers = {"x-ms-client-request-id": str(uuid.uuid4())}
+    repeated(partial(client.events.reward, event_id=event_id, value=value, custom_headers=headers))
 
 
 def repeated(call: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeVar
 
 from shared import config
 from shared.clock import StorageClock
@@ -17,6 +17,7 @@ from shared.config import Config
 from shared.counters import Counters
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity
+from shared.log import checkpoint as checkpoints
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.observe import Observer
@@ -27,6 +28,10 @@ from shared.ranking.rank import Ranker
 from shared.storage import Blobs, StorageError, Tables
 
 log = logging.getLogger("rankloop")
+
+T = TypeVar("T")
+_LOOK_AGAIN = 60.0
+"""Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
 
 
 class App:
@@ -60,9 +65,11 @@ class App:
     async def join_due(self) -> int:
         """Join what is closed in any loop; returns how many windows. With nothing due it costs one read.
 
-        Raises:
-            StorageError: storage does not answer.
+        What fails is counted as join.failed and logged, and tried again by the next run.
         """
+        return await self._guarded("join", "any loop", self._join_due()) or 0
+
+    async def _join_due(self) -> int:
         noted = await activity.noted(self.tables)
         due = [loop_id for loop_id, spans in noted.items() if min(span.due for span in spans) <= self.clock.now()]
         if not due:
@@ -76,43 +83,42 @@ class App:
             loop = await self.loops.by_id(loop_id)
             return await self.joiner.run(loop.rules(), noted[loop_id], now)
 
-        return sum([await self._guarded("join", loop_id, join) or 0 for loop_id in due])
+        return sum([await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0 for loop_id in due])
 
     async def train_due(self) -> int:
         """Train and publish what is due in any loop; returns how many loops. With nothing due it costs one read.
 
-        Raises:
-            StorageError: storage does not answer.
+        What fails is counted as train.failed and logged, and tried again by the next run.
         """
+        return await self._guarded("train", "any loop", self._train_due()) or 0
+
+    async def _train_due(self) -> int:
         due = [note for note in await activity.untrained(self.tables) if note.after <= self.clock.now()]
         if due:
             await self.clock.ensure()
         for note in due:
-
-            async def train(loop_id: str, note: activity.Untrained = note) -> None:
-                loop = await self.loops.by_id(loop_id)
-                checkpoint, _ = await self.joiner.checkpoint(loop_id)
-                frequency = loop.configuration.model_export_frequency
-                job = Job(loop_id, policy.training_arguments(), checkpoint.watermark, frequency)
-                again = await self.trainer.run(job, self.clock.now())
-                if again is None:
-                    await activity.trained(self.tables, note)
-                else:
-                    await activity.put_off(self.tables, note, again)
-
-            await self._guarded("train", note.loop_id, train)
+            await self._guarded("train", f"loop {note.loop_id}", self._train(note))
         return len(due)
 
-    async def _guarded(self, what: str, loop_id: str, work: Callable[[str], Awaitable[Any]]) -> Any:
-        """One loop's work; its failure is counted and does not hold up the others."""
+    async def _train(self, note: activity.Untrained) -> None:
+        loop = await self.loops.by_id(note.loop_id)
+        checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
+        frequency = loop.configuration.model_export_frequency
+        job = Job(loop.id, policy.training_arguments(), checkpoint.watermark, frequency)
+        again = await self.trainer.run(job, self.clock.now())
+        if again is None:
+            await activity.trained(self.tables, note)
+        else:
+            await activity.put_off(self.tables, note, min(again, self.clock.now() + _LOOK_AGAIN))
+
+    async def _guarded(self, what: str, whose: str, work: Awaitable[T]) -> T | None:
+        """The result of some work, or None; its failure is counted and does not hold up the rest."""
         try:
-            return await work(loop_id)
+            return await work
         except Exception as e:
             self.counters.add(f"{what}.failed")
             fault = None if isinstance(e, StorageError) else e  # whose place in the code is worth knowing
-            log.error(
-                "the %s of loop %s failed and is tried again with the next run: %s", what, loop_id, e, exc_info=fault
-            )
+            log.error("the %s of %s failed and is tried again with the next run: %s", what, whose, e, exc_info=fault)
             return None
 
     async def drain(self) -> None:

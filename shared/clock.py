@@ -17,7 +17,7 @@ log = logging.getLogger("rankloop.clock")
 _TRUST = 60.0
 """Seconds for which the best sample stands; clocks drift by far less than a millisecond in that time."""
 _PATIENCE = 0.4
-"""Seconds a caller waits for the first sample; Rank answers within 0.5 s even when storage hangs."""
+"""Seconds from its start that callers wait for a sample. So one call of many pays when storage hangs, and once."""
 
 
 class StorageClock:
@@ -35,6 +35,7 @@ class StorageClock:
         self._offset = 0.0
         self._error = float("inf")
         self._sampled = -float("inf")
+        self._began = -float("inf")
         self._calibrating: asyncio.Future[None] | None = None
 
     def now(self) -> float:
@@ -55,8 +56,11 @@ class StorageClock:
         if self.known:
             return
         if self._calibrating is None:
+            self._began = self.local()
             self._calibrating = asyncio.ensure_future(self._calibrate())
-        await asyncio.wait({self._calibrating}, timeout=_PATIENCE)
+        left = self._began + _PATIENCE - self.local()
+        if left > 0:
+            await asyncio.wait({self._calibrating}, timeout=min(left, _PATIENCE))  # the clock may have been set back
 
     async def read(self) -> float:
         """The storage's time by its own word, of a moment ago: unlike `now`, it is never ahead.

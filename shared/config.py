@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+MAX_DEADLINE = 3500
+"""Milliseconds; less than the shortest grace, so that what is acknowledged is in its bucket for certain (ADR 0003)."""
+
 
 class ConfigError(Exception):
     """A setting of the deployment is missing or cannot be read."""
@@ -51,8 +54,8 @@ def read(environment: Mapping[str, str]) -> Config:
         storage=storage,
         key=environment.get("RANKLOOP_KEY", ""),
         strict_rank=_flag(environment, "RANKLOOP_STRICT_RANK"),
-        log_deadline=_number(environment, "RANKLOOP_LOG_DEADLINE_MS", 500, 1, 60_000) / 1000,
-        reward_deadline=_number(environment, "RANKLOOP_REWARD_DEADLINE_MS", 500, 1, 60_000) / 1000,
+        log_deadline=_number(environment, "RANKLOOP_LOG_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
+        reward_deadline=_number(environment, "RANKLOOP_REWARD_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
         max_body=_number(environment, "RANKLOOP_MAX_BODY_BYTES", 4 * 1024 * 1024, 1024, 100 * 1024 * 1024),
         shards=_number(environment, "RANKLOOP_SHARDS", 4, 1, 100),
         prune_journal=_flag(environment, "RANKLOOP_JOURNAL_PRUNE"),

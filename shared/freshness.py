@@ -20,7 +20,10 @@ SOFT = 2.0
 HARD = 4.5
 """Seconds after which a call waits for the look."""
 PATIENCE = 0.3
-"""Seconds a call waits; then what was last seen stands. Storage that hangs must not hang Rank."""
+"""Seconds from its start that calls wait for a look; then what was last seen stands. So one call of many pays when
+storage hangs, and once."""
+FIRST_PATIENCE = 5.0
+"""The same where nothing was ever seen, and the call can only fail."""
 _PAUSE = 1.0
 """Seconds after a look that failed before the next one."""
 
@@ -38,6 +41,7 @@ class Freshness:
         self._steady = steady
         self._seen = -float("inf")
         self._failed = -float("inf")
+        self._began = -float("inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -57,9 +61,12 @@ class Freshness:
         if self._task is None:
             if self._steady() - self._failed < _PAUSE:
                 return
+            self._began = self._steady()
             self._task = asyncio.ensure_future(self._run())
         if age >= HARD:
-            await asyncio.wait({self._task}, timeout=PATIENCE if self.seen else 5.0)
+            left = self._began + (PATIENCE if self.seen else FIRST_PATIENCE) - self._steady()
+            if left > 0:
+                await asyncio.wait({self._task}, timeout=left)
 
     async def refresh(self) -> None:
         """Look now, and wait for it.

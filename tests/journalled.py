@@ -81,7 +81,9 @@ def rows_of(records: Iterable[Record], shards: Sequence[int], seed: int) -> list
         chance.shuffle(group)
         key = RowKey("", partition_key(shard, bucket), f"{writer}_{n:010d}")
         marks = b"".join(record.mark() for record in group if isinstance(record, Rank))
-        rows.append((stream, shard, bucket, pack(key, compress([r.line() for r in group]), len(group), marks)))
+        lines = [record.line() for record in group]
+        row = pack(key, compress(lines), len(lines), sum(map(len, lines)), marks)
+        rows.append((stream, shard, bucket, row))
     return rows
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +15,18 @@ from shared.app import App
 from shared.contract.errors import ApiError
 from shared.contract.requests import check_event_id, reward_request
 from shared.learning import registry
+from shared.learning.registry import Version
+from shared.log import checkpoint as checkpoints
+from shared.log.checkpoint import Checkpoint
 from shared.log.records import event_key
 from shared.loops import service
 from shared.loops.policy import policy_contract
+from shared.storage import StorageError
 
+log = logging.getLogger("rankloop.health")
+
+_HEALTH_PATIENCE = 1.0
+"""Seconds that health waits for storage; it is asked for when storage is in trouble."""
 REQUEST_ID = "x-ms-client-request-id"
 
 
@@ -104,19 +114,25 @@ async def get_model_properties(app: App, call: Call) -> Reply:
 async def get_health(app: App, call: Call) -> Reply:
     """GET rankloop/v1/health: how far the join and the model are, and what this instance has counted."""
     loop = await app.loops.named(call.loop)
-    version, _ = await registry.current(app.blobs, loop.id)
-    checkpoint, _ = await app.joiner.checkpoint(loop.id)
-    now = app.clock.now()
+    version: Version | None = None
+    checkpoint: Checkpoint | None = None
+    try:
+        async with asyncio.timeout(_HEALTH_PATIENCE):
+            version, _ = await registry.current(app.blobs, loop.id)
+            checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
+    except (StorageError, TimeoutError) as e:
+        log.warning("health is told without what storage holds: %s", e or "it does not answer")
     return _json(
         {
-            "time": now,
+            "time": app.clock.now(),
             "loopId": loop.id,
             "rewardWaits": [{"from": since, "seconds": wait} for since, wait in loop.waits.steps],
-            "joinedThrough": checkpoint.watermark,
-            "joinedEvents": checkpoint.events,
-            "rewardedEvents": checkpoint.rewarded,
-            "repeatedEvents": checkpoint.retries,
-            "inactiveEvents": checkpoint.inactive,
+            "storageAnswers": checkpoint is not None,
+            "joinedThrough": checkpoint.watermark if checkpoint else None,
+            "joinedEvents": checkpoint.events if checkpoint else None,
+            "rewardedEvents": checkpoint.rewarded if checkpoint else None,
+            "repeatedEvents": checkpoint.retries if checkpoint else None,
+            "inactiveEvents": checkpoint.inactive if checkpoint else None,
             "modelVersion": version.version if version else None,
             "modelEvents": version.events if version else 0,
             "modelReward": version.reward if version else None,

@@ -94,7 +94,7 @@ async def untrained(tables: Tables) -> list[Untrained]:
 
 
 async def put_off(tables: Tables, note: Untrained, until: float) -> None:
-    """Look again at `until` only; a note of the join made meanwhile is overwritten, but `until` is soon."""
+    """Look again at `until`, which is soon: a note that the join has made meanwhile is overwritten."""
     row: Row = {"PartitionKey": _TRAIN, "RowKey": note.loop_id, "after": until}
     await tables.put(TABLE, row)
 

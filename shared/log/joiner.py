@@ -17,17 +17,21 @@ import msgspec
 
 from shared.counters import Counters
 from shared.log import activity, joined, rows
+from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
+from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
 from shared.log.records import Observed, event_key
-from shared.storage import Blobs, Conflict, Row, Tables, documents
+from shared.storage import Blobs, Conflict, Row, Tables
 
 log = logging.getLogger("rankloop.join")
 
 MAX_EVENTS = 10_000
 """Events of a window, about: more would only cost memory."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Of a window's rank lines, about; the join holds twice as much."""
 _LEAST = 0.1
 """Of the reward wait, which a window spans at least: for each window the observations of a whole wait are read. With
 windows of 5 s and a wait of ten minutes each one would be read 120 times."""
@@ -37,28 +41,6 @@ _Key = tuple[str, str, str]
 """Table, partition key and row key of a journal row."""
 _MARGIN = 1.0
 """Seconds a bucket must have been closed by the joiner's own reckoning of the storage's clock."""
-
-
-class Checkpoint(msgspec.Struct, rename="camel", omit_defaults=True):
-    """How far a loop's join has come.
-
-    Attributes:
-        watermark: every bucket before it is in the joined log.
-        plan: the window in work, (from, to), or None.
-        shards: every shard that ever held rows of this loop.
-        events, rewarded, retries, inactive, duplicates: totals over all windows; see `join.Joined`.
-        format: of this record.
-    """
-
-    watermark: int = 0
-    plan: tuple[int, int] | None = None
-    shards: list[int] = msgspec.field(default_factory=list)
-    events: int = 0
-    rewarded: int = 0
-    retries: int = 0
-    inactive: int = 0
-    duplicates: int = 0
-    format: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +56,6 @@ class LoopRules:
     def at(self, bucket: int) -> Rules:
         """The rules of events that were ranked in this bucket."""
         return Rules(self.waits.at(bucket), self.default_reward, self.aggregation, self.reward_range)
-
-
-def checkpoint_path(loop_id: str) -> str:
-    """The blob of a loop's checkpoint."""
-    return f"loops/{loop_id}/join.json"
 
 
 class Joiner:
@@ -108,7 +85,7 @@ class Joiner:
         """
         passed = 0
         while True:
-            checkpoint, etag = await self.checkpoint(loop.loop_id)
+            checkpoint, etag = await checkpoints.load(self._blobs, loop.loop_id)
             if past := [span for span in spans if span.end <= checkpoint.watermark]:
                 await activity.note_joined(self._tables, loop.loop_id)  # in case a run died before it did
                 for span in past:
@@ -119,26 +96,15 @@ class Joiner:
                     planned = await self._plan(loop, checkpoint, spans, now)
                     if planned is None:
                         return passed
-                    etag = await self._save(loop.loop_id, planned, etag)
+                    etag = await checkpoints.save(self._blobs, loop.loop_id, planned, etag)
                     checkpoint = planned
-                elif checkpoint.plan[1] > self._closed(loop, checkpoint.plan[0], now):
-                    return passed  # a later run's plan: by now the loop's waits may have changed, too
+                elif checkpoint.plan.end > self._closed(loop, checkpoint.plan.start, now):
+                    return passed  # a later run's plan, and not closed yet by what this one knows
                 await self._carry_out(loop, checkpoint, etag, spans, now)
             except Conflict:
                 self._counters.add("join.rivals")  # another run was quicker: go on from where it is
                 continue
             passed += 1
-
-    async def checkpoint(self, loop_id: str) -> tuple[Checkpoint, str | None]:
-        """The loop's checkpoint and its ETag; a new one, and None, where there is none yet."""
-        blob = await self._blobs.get(checkpoint_path(loop_id))
-        if blob is None:
-            return Checkpoint(), None
-        checkpoint = documents.decode(blob.data, Checkpoint, checkpoint_path(loop_id))
-        return checkpoint, blob.etag
-
-    async def _save(self, loop_id: str, checkpoint: Checkpoint, etag: str | None) -> str:
-        return await self._blobs.put(checkpoint_path(loop_id), msgspec.json.encode(checkpoint), etag)
 
     async def _plan(
         self, loop: LoopRules, checkpoint: Checkpoint, spans: Sequence[Span], now: float
@@ -157,18 +123,20 @@ class Joiner:
         end = await self._cut(loop.loop_id, start, limit, shards)
         if end == limit < whole and limit - start < _LEAST * loop.waits.at(start):
             return None  # soon more of it is closed
-        return msgspec.structs.replace(checkpoint, plan=(start, end), shards=shards)
+        return msgspec.structs.replace(checkpoint, plan=Plan(start, end, loop.at(start)), shards=shards)
 
     async def _cut(self, loop_id: str, start: int, limit: int, shards: Sequence[int]) -> int:
-        """Where a window from `start` on ends so that it holds about 10,000 events; `limit` at most."""
-        events, looked, step = 0, start, _FIRST_LOOK
+        """Where a window from `start` on ends so that it holds about 10,000 events or 64 MB; `limit` at most."""
+        events, size, looked, step = 0, 0, start, _FIRST_LOOK
         while looked < limit:
             ahead = min(limit, looked + step)
-            columns = ("PartitionKey", "RowKey", "n")
+            columns = ("PartitionKey", "RowKey", "n", "s")
             counted = [row async for row in self._read(loop_id, "rank", looked, ahead, shards, columns)]
             for bucket, group in groupby(sorted(counted, key=_bucket), key=_bucket):
-                events += sum(int(row["n"]) for row in group)
-                if events > MAX_EVENTS:
+                for row in group:
+                    events += int(row["n"])
+                    size += int(row["s"])
+                if events > MAX_EVENTS or size > MAX_BYTES:
                     return bucket + BUCKET
             looked, step = ahead, 2 * step
         return limit
@@ -182,9 +150,9 @@ class Joiner:
     ) -> None:
         """Write the planned window, and move the checkpoint past it."""
         assert checkpoint.plan is not None  # noqa: S101 - for the type checker
-        window = Window(*checkpoint.plan)
+        window = Window(checkpoint.plan.start, checkpoint.plan.end)
         passed: list[_Key] = []
-        outcome, arrived = await self._join(loop, window, checkpoint.shards, passed)
+        outcome, arrived = await self._join(loop.loop_id, window, checkpoint.plan.rules, checkpoint.shards, passed)
         same = await joined.write(self._blobs, loop.loop_id, window, "dsjson", outcome.lines)
         same &= await joined.write(self._blobs, loop.loop_id, window, "observations", arrived)
         done = msgspec.structs.replace(
@@ -198,7 +166,7 @@ class Joiner:
             duplicates=checkpoint.duplicates + outcome.duplicates,
         )
         following = await self._plan(loop, done, spans, now)
-        await self._save(loop.loop_id, following or done, etag)
+        await checkpoints.save(self._blobs, loop.loop_id, following or done, etag)
         if outcome.lines:
             await activity.note_joined(self._tables, loop.loop_id)
         self._counters.add("join.windows")
@@ -213,7 +181,7 @@ class Joiner:
             await self._drop_days_before(loop.loop_id, window.end - 86400)
 
     async def _join(
-        self, loop: LoopRules, window: Window, shards: Sequence[int], passed: list[_Key]
+        self, loop_id: str, window: Window, rules: Rules, shards: Sequence[int], passed: list[_Key]
     ) -> tuple[Joined, list[bytes]]:
         """Read and join a window.
 
@@ -221,9 +189,7 @@ class Joiner:
             What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
             rows that no later window reads.
         """
-        rules = loop.at(window.start)
         keep_from = window.end - EARLY
-        loop_id = loop.loop_id
 
         def note(stream: str, row: Row) -> None:
             if _bucket(row) < keep_from:

@@ -59,6 +59,11 @@ class Line:
         """Bytes it takes in the buffer."""
         return len(self.text) + _LINE_COST
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is known that the line is not in the log and will not be."""
+        return self.done.done() and not self.done.result()
+
     async def durable(self, deadline: float) -> bool:
         """Whether the line is durable within so many seconds. It stays on its way if not."""
         if self.done.done():
@@ -202,7 +207,8 @@ class Journal:
             f"{self._writer}_{self._sequence:010d}",
         )
         frame = compress([line.text for line in batch])
-        row = pack(key, frame, len(batch), b"".join([line.mark for line in batch]))
+        size = sum(len(line.text) for line in batch)
+        row = pack(key, frame, len(batch), size, b"".join([line.mark for line in batch]))
         span = activity.span_of(stream.loop_id, self._shard, bucket, stream.waits)
         pause = 0.05
         while True:

@@ -91,7 +91,7 @@ def mark(event_id: str, time: float) -> bytes:
 
     With them the join finds a repeated event id without reading the events again.
     """
-    return _mark.pack(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), time)
+    return _mark.pack(hashlib.blake2b(event_key(event_id).encode(), digest_size=8).digest(), time)
 
 
 def unmark(marks: bytes) -> list[tuple[bytes, float]]:

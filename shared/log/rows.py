@@ -74,19 +74,20 @@ def decompress(data: bytes) -> bytes:
         raise StorageError(f"compressed lines are damaged: {e}") from e
 
 
-def pack(key: RowKey, frame: bytes, count: int, marks: bytes) -> Row:
+def pack(key: RowKey, frame: bytes, count: int, size: int, marks: bytes) -> Row:
     """The row of a compressed frame.
 
     Args:
         key: where the row goes.
         frame: what `compress` gave.
         count: how many lines are in it.
+        size: how many bytes they have.
         marks: their marks, 16 bytes each; empty for observations.
 
     Returns:
         The row. A frame above 640 KiB is left out: the caller stores it at `overflow_path` first.
     """
-    row: Row = {"PartitionKey": key.partition, "RowKey": key.row, "f": VERSION, "n": count}
+    row: Row = {"PartitionKey": key.partition, "RowKey": key.row, "f": VERSION, "n": count, "s": size}
     if marks:
         row["h"] = marks
     if len(frame) > CAPACITY:

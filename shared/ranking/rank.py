@@ -154,10 +154,12 @@ class Ranker:
             self._counters.add("rank.refused")
             raise unavailable() from e
         durable = await written.durable(self._deadline)
+        if written.lost or (self._strict and not durable):
+            written.abandoned = True  # what is on its way already may stand all the same
+            self._counters.add("rank.refused")
+            raise unavailable()
         if not durable:
             self._counters.add("rank.pending")
-            if self._strict:
-                raise unavailable()
         return Answer(decision.body, durable)
 
 

@@ -4,15 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from azure.cognitiveservices.personalizer import PersonalizerClient
 from msrest import Deserializer
+from msrest.authentication import CognitiveServicesCredentials
 from msrest.exceptions import HttpOperationError
 
-from demo.play import repeated
+from demo.play import repeated, send_reward
 from localhost.azurite import ROOT
 from tests.contract.conftest import DEADLINE, KEY, Deployment, wait_until
 
@@ -78,6 +84,50 @@ def test_a_slow_moment_of_storage_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     assert len(slept) == 2
     with pytest.raises(HttpOperationError):
         repeated(lambda: answer([400, "too late"]))
+
+
+def test_a_reward_that_is_repeated_says_that_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.play.time.sleep", lambda seconds: None)
+    connect: Any = PersonalizerClient  # its package has no types
+
+    with (
+        answering([503, 503, 204, 204]) as (endpoint, request_ids),
+        connect(endpoint, CognitiveServicesCredentials(KEY)) as client,
+    ):
+        send_reward(client, "first", 1.0)
+        send_reward(client, "second", 1.0)
+
+    first, *repetitions, second = request_ids
+    assert first
+    assert repetitions == [first, first]
+    assert second
+    assert second != first
+
+
+@contextmanager
+def answering(statuses: list[int]) -> Iterator[tuple[str, list[str | None]]]:
+    """A server that gives these answers; its address, and the request ids that came with the calls."""
+    request_ids: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            request_ids.append(self.headers["x-ms-client-request-id"])
+            self.send_response(statuses.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", request_ids
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def answer(answers: list[int | str]) -> str:

@@ -17,6 +17,7 @@ from shared.counters import Counters
 from shared.learning import registry, trainer
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity, joined, joiner
+from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join, observations_of
 from shared.log.joiner import Joiner, LoopRules
@@ -292,7 +293,7 @@ class OnAzurite:
     async def run(self, prune: bool) -> None:
         spans = (await activity.noted(self.tables))[self.loop.loop_id]
         await Joiner(self.tables, self.blobs, self.counters, prune).run(self.loop, spans, MIDNIGHT + 1000.0)
-        checkpoint, _ = await Joiner(self.tables, self.blobs, self.counters).checkpoint(self.loop.loop_id)
+        checkpoint, _ = await checkpoints.load(self.blobs, self.loop.loop_id)
         job = Job(self.loop.loop_id, DEFAULT_ARGUMENTS, checkpoint.watermark, 5.0)
         await Trainer(self.blobs, self.counters).run(job, MIDNIGHT + 1000.0)
 

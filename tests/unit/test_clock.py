@@ -123,3 +123,23 @@ async def test_the_storages_word_is_not_made_up() -> None:
     world.down = Unavailable("down")
     with pytest.raises(Unavailable):
         await world.clock.read()
+
+
+async def test_only_the_first_calls_wait_for_a_probe_that_hangs() -> None:
+    now = 1000.0
+    answer = asyncio.Event()
+
+    async def probe() -> float:
+        await answer.wait()
+        return now
+
+    clock = StorageClock(probe, lambda: now)
+    first = asyncio.ensure_future(clock.ensure())
+    await asyncio.sleep(0)
+    now += 0.5
+
+    with pytest.raises(StopIteration):  # it ends without waiting for anything
+        clock.ensure().send(None)
+
+    answer.set()
+    await first

@@ -186,3 +186,19 @@ def test_five_seconds_are_kept() -> None:
     # A call that does not wait acts on a look younger than HARD, of which the look itself may take the rest.
     assert SOFT < HARD
     assert freshness.PATIENCE + HARD <= 5.0
+
+
+async def test_only_the_first_calls_wait_for_a_look_that_hangs(world: World) -> None:
+    await world.freshness.ensure()
+    world.now += HARD + 1
+    world.gate.clear()
+    first = asyncio.ensure_future(world.freshness.ensure())
+    await world.settle()
+    assert not first.done()
+    world.now += freshness.PATIENCE + 0.1
+
+    with pytest.raises(StopIteration):  # it ends without waiting for anything
+        world.freshness.ensure().send(None)
+
+    world.gate.set()
+    await first

@@ -27,6 +27,24 @@ print(len(router.routes))
 """
 
 
+BARE = """
+import asyncio, os
+for name in [name for name in os.environ if name.startswith("RANKLOOP_")]:
+    del os.environ[name]
+import function_app
+import join_timer_fn, train_timer_fn
+print(join_timer_fn.SCHEDULE, train_timer_fn.SCHEDULE, sep="|")
+"""
+
+
+def test_without_settings_the_timers_run_each_minute() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ended.returncode, ended.stdout.strip()) == (0, "0 * * * * *|0 * * * * *"), ended.stderr
+
+
 def test_the_host_would_take_all_routes_and_the_sample_settings_cover_all_schedules() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", READ, str(ROOT)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

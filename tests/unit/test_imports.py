@@ -93,7 +93,7 @@ def test_imports_lead_downwards(name: str) -> None:
 
 @pytest.mark.parametrize("path", files_of(*TRIGGERS), ids=module_name)
 def test_a_trigger_knows_the_app_the_edge_and_functions(path: Path) -> None:
-    allowed = {"__future__", "azure.functions", "shared.app", "shared.edge.web", "shared.edge.operations"}
+    allowed = {"__future__", "os", "azure.functions", "shared.app", "shared.edge.web", "shared.edge.operations"}
 
     assert set(imports(path)) <= allowed
 

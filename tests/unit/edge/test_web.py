@@ -337,3 +337,17 @@ async def test_health_tells_how_far_everything_is(served: Served) -> None:
     assert fresh["counters"]["http.201"] == 1
     assert (trained["modelVersion"], trained["modelEvents"], trained["modelReward"]) == ("v1", 7, 0.25)
     assert trained["trainedThrough"] == 55
+
+
+async def test_health_answers_when_storage_does_not(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await served("POST", "personalizer/v1.0/rank", RANK)
+
+    async def down(path: str) -> None:
+        raise Unavailable("down")
+
+    monkeypatch.setattr(served.blobs, "get", down)
+    response = await served("GET", "rankloop/v1/health")
+
+    told = orjson.loads(response.get_body())
+    assert (response.status_code, told["storageAnswers"], told["joinedThrough"]) == (200, False, None)
+    assert told["counters"]["http.201"] == 1

@@ -9,9 +9,12 @@ import pytest
 
 from shared.counters import Counters
 from shared.log import activity, joined, joiner
+from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of, day_of
+from shared.log.checkpoint import Checkpoint, Plan
+from shared.log.join import Rules
 from shared.log.joined import Window
-from shared.log.joiner import Checkpoint, Joiner, LoopRules, checkpoint_path
+from shared.log.joiner import Joiner, LoopRules
 from shared.log.rows import RowKey, compress, overflow_path, pack, partition_key, table_name
 from shared.storage import Conflict, StorageError
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -62,7 +65,7 @@ class Bench:
         return dict(found)
 
     async def checkpoint(self) -> Checkpoint:
-        return (await self.joiner().checkpoint(LOOP))[0]
+        return (await checkpoints.load(self.blobs, LOOP))[0]
 
 
 async def test_events_are_joined_once_their_rewards_and_their_buckets_are_closed() -> None:
@@ -336,8 +339,8 @@ async def test_a_row_that_comes_too_late_alters_no_window(caplog: pytest.LogCapt
 async def test_a_later_runs_plan_is_left_to_its_time() -> None:
     bench = Bench()
     await bench.write(Rank("e", T0), Obs("e", T0 + 3, 0.5))
-    plan = Checkpoint(plan=(T0, T0 + 60), shards=[0, 1, 2])
-    await bench.blobs.put(checkpoint_path(LOOP), msgspec.json.encode(plan))
+    plan = Checkpoint(plan=Plan(T0, T0 + 60, bench.loop.at(T0)), shards=[0, 1, 2])
+    await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(plan))
 
     assert await bench.run(T0 + 30) == 0
     assert await bench.checkpoint() == plan
@@ -348,8 +351,8 @@ async def test_a_later_runs_plan_is_left_to_its_time() -> None:
 async def test_a_plan_that_somebody_left_is_carried_out_as_it_is() -> None:
     bench = Bench()
     await bench.write(*(Rank(f"e{n}", T0 + n) for n in range(60)))
-    plan = Checkpoint(plan=(T0, T0 + 25), shards=[0, 1, 2])
-    await bench.blobs.put(checkpoint_path(LOOP), msgspec.json.encode(plan))
+    plan = Checkpoint(plan=Plan(T0, T0 + 25, bench.loop.at(T0)), shards=[0, 1, 2])
+    await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(plan))
 
     await bench.run(T0 + LATER)
 
@@ -357,15 +360,38 @@ async def test_a_plan_that_somebody_left_is_carried_out_as_it_is() -> None:
     assert len(await bench.rewards()) == 60
 
 
+async def test_a_plan_is_carried_out_by_the_rules_it_was_made_with() -> None:
+    bench = Bench()
+    await bench.write(Rank("e", T0))
+    held = Checkpoint(plan=Plan(T0, T0 + 60, Rules(5.0, 0.25, "earliest", (-1.0, 1.0))), shards=[0, 1, 2])
+    await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(held))
+
+    await bench.run(T0 + LATER)  # by now the loop's default reward is 0
+
+    assert await bench.rewards() == {"e": 0.25}
+
+
+async def test_windows_end_before_they_hold_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joiner, "MAX_BYTES", 2000)
+    bench = Bench()
+    await bench.write(*(Rank(f"e{n}", T0 + n) for n in range(50)))
+
+    await bench.run(T0 + LATER)
+
+    ends = [window.end - window.start for window in await bench.windows()]
+    assert max(ends) <= 15
+    assert len(await bench.rewards()) == 50
+
+
 @pytest.mark.parametrize("broken", ["format", "checkpoint"])
 async def test_what_a_later_release_wrote_is_refused_and_nothing_is_passed(broken: str) -> None:
     bench = Bench()
     await bench.write(Rank("e", T0), shards=[0])
     if broken == "format":
-        row = pack(RowKey("", partition_key(0, T0), "w_1"), compress([b"?"]), 1, b"0" * 16) | {"f": 2}
+        row = pack(RowKey("", partition_key(0, T0), "w_1"), compress([b"?"]), 1, 1, b"0" * 16) | {"f": 2}
         await bench.tables.put(table_name("rank", LOOP, day_of(T0)), row)
     else:
-        await bench.blobs.put(checkpoint_path(LOOP), msgspec.json.encode(Checkpoint(format=2)))
+        await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(Checkpoint(format=2)))
 
     with pytest.raises(StorageError, match="format 2"):
         await bench.run(T0 + LATER)
@@ -395,7 +421,7 @@ async def test_news_for_the_trainer_survive_a_run_that_dies_before_it_tells_them
 async def test_without_spans_nothing_is_done() -> None:
     bench = Bench()
     assert await bench.run(T0 + LATER) == 0
-    assert bench.calls == [f"get {checkpoint_path(LOOP)}"]
+    assert bench.calls == [f"get {checkpoints.path(LOOP)}"]
 
 
 @pytest.mark.parametrize("prune", [False, True])
@@ -436,7 +462,7 @@ async def test_a_rivals_plan_is_not_overwritten() -> None:
 
     async def gate(name: str, done: bool) -> None:
         nonlocal raced
-        if name == f"put {checkpoint_path(LOOP)}" and not done and not raced:
+        if name == f"put {checkpoints.path(LOOP)}" and not done and not raced:
             raced = True
             await bench.run(T0 + LATER)
 
@@ -446,4 +472,4 @@ async def test_a_rivals_plan_is_not_overwritten() -> None:
     assert await bench.rewards() == {"e": 0.0}
     assert bench.counters["join.rivals"] == 1
     with pytest.raises(Conflict):
-        await bench.blobs.put(checkpoint_path(LOOP), b"")
+        await bench.blobs.put(checkpoints.path(LOOP), b"")

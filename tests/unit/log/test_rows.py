@@ -33,7 +33,7 @@ def noise(size: int) -> bytes:
 
 
 async def unpacked(given: list[bytes]) -> list[bytes]:
-    return await lines(pack(KEY, compress(given), len(given), b""), MemoryBlobs())
+    return await lines(pack(KEY, compress(given), len(given), 100, b""), MemoryBlobs())
 
 
 @settings(max_examples=50)
@@ -44,7 +44,7 @@ async def test_lines_come_back_in_order(given: list[bytes]) -> None:
 
 @pytest.mark.parametrize("size", [CHUNK - 100, CHUNK + 1, 3 * CHUNK, CAPACITY - 100])
 async def test_a_large_frame_is_cut_into_properties_that_storage_takes(size: int) -> None:
-    row = pack(KEY, compress([noise(size)]), 1, b"")
+    row = pack(KEY, compress([noise(size)]), 1, size, b"")
 
     parts = [name for name in row if name.startswith("d")]
     assert parts == [f"d{n}" for n in range(-(-len(compress([noise(size)])) // CHUNK))]
@@ -54,7 +54,7 @@ async def test_a_large_frame_is_cut_into_properties_that_storage_takes(size: int
 
 @pytest.mark.parametrize(("extra", "overflows"), [(0, False), (1, True)])
 def test_a_frame_overflows_just_above_capacity(extra: int, overflows: bool) -> None:
-    row = pack(KEY, os.urandom(CAPACITY + extra), 1, b"")
+    row = pack(KEY, os.urandom(CAPACITY + extra), 1, 100, b"")
 
     assert ("b" in row) is overflows
     assert any(name.startswith("d") for name in row) is not overflows
@@ -63,7 +63,7 @@ def test_a_frame_overflows_just_above_capacity(extra: int, overflows: bool) -> N
 async def test_what_a_row_cannot_hold_stands_in_the_blob_it_names() -> None:
     blobs = MemoryBlobs()
     frame = compress([noise(CAPACITY + 1000), b"second"])
-    row = pack(KEY, frame, 2, b"")
+    row = pack(KEY, frame, 2, 100, b"")
     assert row["b"] == overflow_path(KEY)
 
     with pytest.raises(StorageError, match="gone"):
@@ -75,14 +75,14 @@ async def test_what_a_row_cannot_hold_stands_in_the_blob_it_names() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, "1"])
 async def test_a_row_of_another_format_is_refused(version: int | str) -> None:
-    row = pack(KEY, compress([b"{}"]), 1, b"") | {"f": version}
+    row = pack(KEY, compress([b"{}"]), 1, 2, b"") | {"f": version}
 
     with pytest.raises(StorageError, match="format"):
         await lines(row, MemoryBlobs())
 
 
 async def test_a_damaged_row_is_a_storage_error() -> None:
-    row = pack(KEY, b"no frame at all", 1, b"")
+    row = pack(KEY, b"no frame at all", 1, 15, b"")
 
     with pytest.raises(StorageError, match="damaged"):
         await lines(row, MemoryBlobs())
@@ -90,11 +90,11 @@ async def test_a_damaged_row_is_a_storage_error() -> None:
 
 def test_a_row_says_where_it_stands_and_what_it_holds() -> None:
     marks = mark("e1", 1.5) + mark("e2", 2.5)
-    row = pack(KEY, compress([b"1", b"2"]), 2, marks)
+    row = pack(KEY, compress([b"1", b"2"]), 2, 2, marks)
 
     assert (row["PartitionKey"], row["RowKey"], row["f"], row["n"]) == (KEY.partition, KEY.row, 1, 2)
     assert [time for _, time in unmark(bytes(row["h"]))] == [1.5, 2.5]  # type: ignore[arg-type]
-    assert "h" not in pack(KEY, b"", 1, b"")
+    assert "h" not in pack(KEY, b"", 1, 0, b"")
 
 
 def test_all_frames_are_read_not_only_the_first() -> None:

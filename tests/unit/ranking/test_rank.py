@@ -291,6 +291,41 @@ async def test_a_strict_deployment_refuses_what_is_not_durable_in_time() -> None
     await parts.journal.drain()
 
 
+async def test_what_a_strict_deployment_refused_is_not_logged_unless_it_was_on_its_way() -> None:
+    gate = Gate()
+    parts = Parts(strict=True, tables=gate)
+    for n in range(4):
+        with pytest.raises(ApiError):
+            await parts.ranker.rank(LOOP, orjson.dumps({"actions": actions(3), "eventId": f"e{n}"}))
+
+    gate.open.set()
+    await parts.journal.drain()
+
+    rows = [row for name in await gate.names("rank") async for row, _ in gate.query(name, ("", "~"))]
+    assert sum(int(row["n"]) for row in rows) == 2  # the two rows that may be in flight
+    assert (parts.counters["rank.refused"], parts.counters["rank.pending"]) == (4, 0)
+
+
+async def test_a_line_that_missed_its_bucket_is_not_answered_as_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()
+    append = parts.journal.append
+
+    def lost(*given: Any) -> Line:
+        line = append(*given)
+        line.done.cancel()
+        line.done = asyncio.get_running_loop().create_future()
+        line.done.set_result(False)
+        return line
+
+    monkeypatch.setattr(parts.journal, "append", lost)
+
+    with pytest.raises(ApiError) as caught:
+        await parts.ranker.rank(LOOP, BODY)
+
+    assert caught.value.status == 503
+    assert (parts.counters["rank.refused"], parts.counters["rank.pending"]) == (1, 0)
+
+
 async def test_a_full_buffer_is_told_as_unavailable() -> None:
     parts = Parts(max_bytes=100)
 

@@ -1,0 +1,70 @@
+"""Turns how far a loop's join has come into one blob, moved by compare-and-swap (docs/adr/0003)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.log.join import Rules
+from shared.storage import Blobs, documents
+
+
+class Plan(msgspec.Struct, frozen=True, rename="camel"):
+    """A window in work.
+
+    Attributes:
+        start: its first bucket.
+        end: the bucket after its last.
+        rules: it is joined by; kept, so that whoever carries the plan out writes the same bytes.
+    """
+
+    start: int
+    end: int
+    rules: Rules
+
+
+class Checkpoint(msgspec.Struct, rename="camel", omit_defaults=True):
+    """How far a loop's join has come.
+
+    Attributes:
+        watermark: every bucket before it is in the joined log.
+        plan: the window in work, or None.
+        shards: every shard that ever held rows of this loop.
+        events, rewarded, retries, inactive, duplicates: totals over all windows; see `join.Joined`.
+        format: of this record.
+    """
+
+    watermark: int = 0
+    plan: Plan | None = None
+    shards: list[int] = msgspec.field(default_factory=list)
+    events: int = 0
+    rewarded: int = 0
+    retries: int = 0
+    inactive: int = 0
+    duplicates: int = 0
+    format: int = 1
+
+
+def path(loop_id: str) -> str:
+    """The blob of a loop's checkpoint."""
+    return f"loops/{loop_id}/join.json"
+
+
+async def load(blobs: Blobs, loop_id: str) -> tuple[Checkpoint, str | None]:
+    """The loop's checkpoint and its ETag; a new one, and None, where there is none yet.
+
+    Raises:
+        StorageError: it is damaged or of a later release, or storage does not answer.
+    """
+    blob = await blobs.get(path(loop_id))
+    if blob is None:
+        return Checkpoint(), None
+    return documents.decode(blob.data, Checkpoint, path(loop_id)), blob.etag
+
+
+async def save(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, etag: str | None) -> str:
+    """Move the loop's checkpoint on from the state that `etag` names; returns the new ETag.
+
+    Raises:
+        Conflict: somebody else has moved it.
+    """
+    return await blobs.put(path(loop_id), msgspec.json.encode(checkpoint), etag)
