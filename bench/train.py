@@ -1,4 +1,8 @@
-"""Training on joined lines, against VW reading the same dsjson file natively."""
+"""Training on joined lines, against VW reading the same dsjson file natively.
+
+VW's reader parses on a thread of its own, so where a second core is idle it wins by the clock; ours leaves that core to
+others. Both are printed: by the clock, and by processor time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vowpalwabbit import Workspace
@@ -21,7 +26,7 @@ from shared.ranking.model_cache import Held
 from shared.ranking.rank import decide, log_line
 
 ROUNDS = 7
-EVENTS = 4000
+EVENTS = 8000
 
 
 def joined_lines(actions: int) -> list[bytes]:
@@ -37,21 +42,24 @@ def joined_lines(actions: int) -> list[bytes]:
     return join(decode_events(lines), [], [], Rules(600, 0.5, "earliest", (-1.0, 1.0))).lines
 
 
-def ours(lines: list[bytes]) -> float:
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that some work takes, by the clock and of processor time."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def ours(lines: list[bytes]) -> tuple[float, float]:
     """Seconds that our loop takes."""
     learner = Learner(DEFAULT_ARGUMENTS, None)
-    started = time.perf_counter()
-    learn(learner, lines)
-    taken = time.perf_counter() - started
+    taken = seconds(lambda: learn(learner, lines))
     learner.close()
     return taken
 
 
-def native(path: Path) -> float:
+def native(path: Path) -> tuple[float, float]:
     """Seconds that VW takes to read and learn the file."""
-    started = time.perf_counter()
-    Workspace(f"{DEFAULT_ARGUMENTS} --dsjson --quiet -d {path}").finish()
-    return time.perf_counter() - started
+    return seconds(lambda: Workspace(f"{DEFAULT_ARGUMENTS} --dsjson --quiet -d {path}").finish())
 
 
 def main() -> None:
@@ -63,8 +71,11 @@ def main() -> None:
             path = Path(folder) / "log.dsjson"
             path.write_bytes(b"\n".join(lines) + b"\n")
             pairs = [(ours(lines), native(path)) for _ in range(ROUNDS)]
-        mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
-        print(f"  {actions:3} actions: {theirs / mine:.2f}x  ({EVENTS / mine:.0f} / {EVENTS / theirs:.0f} events/s)")
+        for n, by in enumerate(("by the clock     ", "by processor time")):
+            mine = statistics.median(times[n] for times, _ in pairs)
+            theirs = statistics.median(times[n] for _, times in pairs)
+            rates = f"{EVENTS / mine:.0f} / {EVENTS / theirs:.0f} events/s"
+            print(f"  {actions:3} actions, {by}: {theirs / mine:.2f}x  ({rates})")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ class Instance:
     def __init__(self, storage: str, folder: Path, *options: str) -> None:
         folder.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
-        patient = {"RANKLOOP_LOG_DEADLINE_MS": "3500", "RANKLOOP_REWARD_DEADLINE_MS": "3500"}  # a busy machine is no reason for a 503
+        # A busy machine is no reason for a 503.
+        patient = {"RANKLOOP_LOG_DEADLINE_MS": "3500", "RANKLOOP_REWARD_DEADLINE_MS": "3500"}
         self._output = folder / "output.txt"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
