@@ -98,19 +98,28 @@ def check_event_id(event_id: str, code: str) -> None:
         raise ApiError(code, "eventId must be Unicode text; it holds a lone surrogate.", "eventId")
 
 
-def _decode(body: bytes, strict: Callable[[bytes], T], kind: type[T]) -> T:
-    try:
-        return strict(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body.
+
+    Raises:
+        ApiError: BadRequest when it holds anything else.
+    """
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as e:
         raise ApiError("BadRequest", f"The body is not JSON: {e}.") from e
     if not isinstance(given, dict):
         raise ApiError("BadRequest", "The body must be a JSON object.")
+    return given
+
+
+def _decode(body: bytes, strict: Callable[[bytes], T], kind: type[T]) -> T:
     try:
-        known = orjson.dumps(_known_members(given, kind))
+        return strict(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        known = orjson.dumps(_known_members(json_object(body), kind))
     except orjson.JSONEncodeError as e:  # it reads 1024 levels, but writes 254
         raise ApiError("BadRequest", "The body is nested too deep.") from e
     try:

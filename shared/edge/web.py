@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 
 import azure.functions as func
 
@@ -66,7 +67,7 @@ async def serve(req: func.HttpRequest, path: str, operation: Operation | None = 
 async def _call(
     app: App, req: func.HttpRequest, headers: Mapping[str, str], path: str, operation: Operation | None
 ) -> Reply:
-    Keys(app.config.key).check(headers)
+    _keys(app.config.key).check(headers)
     event_id = ""
     if operation is None:
         operation, event_id = find(req.method.upper(), path)
@@ -75,6 +76,11 @@ async def _call(
         message = f"The body has {len(body)} bytes; at most {app.config.max_body} are allowed."
         raise ApiError("PayloadSizeExceeded", message)
     return await operation(app, Call(DEFAULT, body, headers, event_id))
+
+
+@lru_cache(maxsize=8)
+def _keys(deployment_key: str) -> Keys:
+    return Keys(deployment_key)
 
 
 def _refusal(app: App, error: ApiError) -> Reply:

@@ -15,6 +15,7 @@ import orjson
 
 from shared.contract import durations
 from shared.contract.errors import ApiError
+from shared.contract.requests import json_object
 from shared.log.reward import AGGREGATIONS
 
 SHORTEST = 5.0
@@ -65,13 +66,7 @@ def put(body: bytes, held: ServiceConfiguration) -> ServiceConfiguration:
         ApiError: BadRequest when the body cannot be decoded, lacks a required member or has one of the wrong type;
             InvalidServiceConfiguration, InvalidRewardWaitTime or InvalidLogRetentionDays when a value is out of range.
     """
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise ApiError("BadRequest", f"The body is not JSON: {e}.") from e
-    if not isinstance(given, dict):
-        raise ApiError("BadRequest", "The body must be a JSON object.")
-    members = {key.lower(): value for key, value in given.items()}
+    members = {key.lower(): value for key, value in json_object(body).items()}
     if members.get("logmirrorenabled"):
         message = "logMirrorEnabled must be false: this release cannot mirror the log."
         raise ApiError("InvalidServiceConfiguration", message, "logMirrorEnabled")
