@@ -37,7 +37,7 @@ def until_quick(loop: Loop) -> None:
     time.sleep(max(0.0, begins - health["time"]))
     loop.send_ahead()
     sent = float(loop.health()["time"])
-    while loop.health()["joinedThrough"] <= sent:
+    while (loop.health()["joinedThrough"] or 0) <= sent:
         time.sleep(_LOOK_SECONDS)
 
 
@@ -47,7 +47,10 @@ def until_learned(loop: Loop) -> dict[str, Any]:
     sent, whole = float(health["time"]), _next_span(float(health["time"]))
     print("Waiting until the loop has learned the last events ...", flush=True)
     deadline = time.monotonic() + _LONGEST
-    while (health["trainedThrough"] < sent or health["joinedThrough"] < whole) and time.monotonic() < deadline:
+    # Both are null where storage was slow to answer.
+    while (
+        (health["trainedThrough"] or 0) < sent or (health["joinedThrough"] or 0) < whole
+    ) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
         health = loop.health()
     return health

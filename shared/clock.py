@@ -17,7 +17,9 @@ log = logging.getLogger("rankloop.clock")
 _TRUST = 60.0
 """Seconds for which the best sample stands; clocks drift by far less than a millisecond in that time."""
 _PATIENCE = 0.4
-"""Seconds from its start that callers wait for a sample. So one call of many pays when storage hangs, and once."""
+"""Seconds from its start that callers wait for a sample, so that few calls of many pay when storage hangs."""
+_PAUSE = 5.0
+"""Seconds after a probe that failed before the next one."""
 
 
 class StorageClock:
@@ -36,6 +38,7 @@ class StorageClock:
         self._error = float("inf")
         self._sampled = -float("inf")
         self._began = -float("inf")
+        self._failed = -float("inf")
         self._calibrating: asyncio.Future[None] | None = None
 
     def now(self) -> float:
@@ -53,7 +56,7 @@ class StorageClock:
         Where storage does not answer in time this machine's clock stands in. The journal checks what storage says of
         the row itself, so a wrong clock can delay an event, but not lose one that was acknowledged.
         """
-        if self.known:
+        if self.known or 0 <= self.local() - self._failed < _PAUSE:
             return
         if self._calibrating is None:
             self._began = self.local()
@@ -77,6 +80,7 @@ class StorageClock:
         try:
             await self.read()
         except StorageError as e:
+            self._failed = self.local()
             log.warning("storage does not tell its time, this machine's clock stands in: %s", e)
         finally:
             self._calibrating = None

@@ -20,8 +20,8 @@ SOFT = 2.0
 HARD = 4.5
 """Seconds after which a call waits for the look."""
 PATIENCE = 0.3
-"""Seconds from its start that calls wait for a look; then what was last seen stands. So one call of many pays when
-storage hangs, and once."""
+"""Seconds from its start that calls wait for a look; then what was last seen stands. So few calls of
+many pay when storage hangs."""
 FIRST_PATIENCE = 5.0
 """The same where nothing was ever seen, and the call can only fail."""
 _PAUSE = 1.0

@@ -67,7 +67,8 @@ class ApiError(Exception):
 def unavailable() -> ApiError:
     """The answer when storage does not answer in time.
 
-    A reward may count all the same; repeated under its `x-ms-client-request-id` it counts once.
+    The call may count all the same. Repeated, a reward counts once under the same `x-ms-client-request-id`, a rank
+    under the same event id.
     """
     return ApiError("OperationNotAllowed", "Storage does not answer at the moment; try again.", retry_after=1)
 

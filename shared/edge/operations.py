@@ -134,9 +134,9 @@ async def get_health(app: App, call: Call) -> Reply:
             "repeatedEvents": checkpoint.retries if checkpoint else None,
             "inactiveEvents": checkpoint.inactive if checkpoint else None,
             "modelVersion": version.version if version else None,
-            "modelEvents": version.events if version else 0,
+            "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
-            "trainedThrough": version.trained_through if version else 0,
+            "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
             "waitingBytes": app.journal.waiting,
             "counters": app.counters.snapshot(),
         }

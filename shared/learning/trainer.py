@@ -22,7 +22,8 @@ from shared.storage import Blobs, Conflict
 log = logging.getLogger("rankloop.train")
 
 _SKIP = b'"_skipLearn":true'
-"""Stands in a line only where the join put it: quotes in a caller's strings are escaped, its keys with `_` dropped."""
+_HEAD_END = b',"o":['
+"""Ends the part of a line in which the join writes and no caller's text stands."""
 MAX_EVENTS = 100_000
 """Events learned before a version is published in any case: what a killed run repeats at most."""
 
@@ -66,7 +67,7 @@ def learn(learner: Learner, lines: Sequence[bytes]) -> Lesson:
     lesson = Lesson()
     before = learner.loss
     for line in lines:
-        if _SKIP in line:
+        if line.find(_SKIP, 0, line.find(_HEAD_END)) >= 0:
             lesson.skipped += 1
             continue
         try:
@@ -88,7 +89,7 @@ class Trainer:
 
     Args:
         blobs: holds the joined log and the models.
-        counters: gets train.events, train.versions, train.refused, train.rivals.
+        counters: gets train.events, train.skipped, train.versions, train.refused, train.rivals.
     """
 
     def __init__(self, blobs: Blobs, counters: Counters) -> None:
@@ -128,7 +129,7 @@ class Trainer:
         windows = await joined.windows(self._blobs, job.loop_id, start, job.watermark)
         data = await registry.load(self._blobs, job.loop_id, parent) if parent else None
         learner = await asyncio.to_thread(Learner, job.arguments, data)
-        events, loss, trained_through = 0, 0.0, job.watermark
+        events, skipped, loss, trained_through = 0, 0, 0.0, job.watermark
         try:
             for window in windows:
                 if events >= MAX_EVENTS:
@@ -136,6 +137,7 @@ class Trainer:
                     break
                 lesson = await asyncio.to_thread(learn, learner, await joined.read(self._blobs, job.loop_id, window))
                 events += lesson.events
+                skipped += lesson.skipped
                 loss += lesson.loss
                 if lesson.refused:
                     self._counters.add("train.refused", lesson.refused)
@@ -146,6 +148,7 @@ class Trainer:
         finally:
             learner.close()
         await self._publish(job, parent, etag, model, trained_through, events, loss, now)
+        self._counters.add("train.skipped", skipped)
         return trained_through
 
     async def _publish(

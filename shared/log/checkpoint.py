@@ -8,7 +8,7 @@ from shared.log.join import Rules
 from shared.storage import Blobs, documents
 
 
-class Plan(msgspec.Struct, frozen=True, rename="camel"):
+class Plan(msgspec.Struct, frozen=True):
     """A window in work.
 
     Attributes:
@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True, rename="camel"):
     rules: Rules
 
 
-class Checkpoint(msgspec.Struct, rename="camel", omit_defaults=True):
+class Checkpoint(msgspec.Struct, omit_defaults=True):
     """How far a loop's join has come.
 
     Attributes:

@@ -135,7 +135,8 @@ class Ranker:
         """Decide and log one call.
 
         Raises:
-            ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more (or, if strict, not in time).
+            ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more, when the event is known to
+                have missed its bucket or, if strict, when it is not known to be durable in time.
         """
         request = rank_request(body)
         await self._clock.ensure()

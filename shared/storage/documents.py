@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -12,16 +12,13 @@ FORMAT = 1
 """Of every such blob; instances of two releases run side by side while one replaces the other."""
 
 
-class Document(Protocol):
-    """A record that carries its format."""
-
-    @property
-    def format(self) -> int:
-        """The format it was written in."""
-        ...
+T = TypeVar("T")
 
 
-T = TypeVar("T", bound=Document)
+class _Formatted(msgspec.Struct):
+    """Any such record: its format alone, which says whether the rest can be understood."""
+
+    format: int = FORMAT
 
 
 def decode(data: bytes, kind: type[T], what: str) -> T:
@@ -29,16 +26,16 @@ def decode(data: bytes, kind: type[T], what: str) -> T:
 
     Args:
         data: the blob.
-        kind: a msgspec struct with a member `format`.
+        kind: a msgspec struct.
         what: names the blob in errors.
 
     Raises:
         StorageError: it is damaged, or of a later release.
     """
     try:
-        document = msgspec.json.decode(data, type=kind)
+        found = msgspec.json.decode(data, type=_Formatted).format
+        if found != FORMAT:
+            raise StorageError(f"{what} is of format {found}; this release reads {FORMAT}")
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as e:
         raise StorageError(f"{what} is damaged: {e}") from e
-    if document.format != FORMAT:
-        raise StorageError(f"{what} is of format {document.format}; this release reads {FORMAT}")
-    return document

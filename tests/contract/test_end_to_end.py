@@ -122,7 +122,7 @@ async def test_a_reward_changes_what_is_served_and_counts_once(
         print(f"\nfrom the last reward to a model that serves: {seconds:.1f} s (promised: {PROMISED:.0f} s)")
 
     ended = fresh.kept.health()["time"]
-    wait_until(lambda: bool(fresh.kept.health()["joinedThrough"] > ended))
+    wait_until(lambda: bool((fresh.kept.health()["joinedThrough"] or 0) > ended))
     health = fresh.kept.health()
     lines = await joined_lines(fresh.storage, health["loopId"])
 

@@ -41,7 +41,7 @@ def test_an_outage_of_storage_loses_nothing_that_was_acknowledged(
         finally:
             load.stop()
         ended = health(served)["time"]
-        wait_until(lambda: health(served)["joinedThrough"] > ended, 40)
+        wait_until(lambda: (health(served)["joinedThrough"] or 0) > ended, 40)
         wait_until(lambda: health(served)["modelEvents"] > 0, 20)
         state = health(served)
         log = read_joined(azurite_on_disk.connection_string, state["loopId"])

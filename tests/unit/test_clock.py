@@ -99,8 +99,13 @@ async def test_storage_that_does_not_answer_leaves_this_machines_clock() -> None
     assert (world.clock.now(), world.clock.known) == (1000.0, False)
 
     world.down = None
+    world.time += 4.9
     await world.clock.ensure()
-    assert world.clock.known
+    assert (world.probes, world.clock.known) == (1, False)  # in an outage few calls ask again
+
+    world.time += 0.2
+    await world.clock.ensure()
+    assert (world.probes, world.clock.known) == (2, True)
 
 
 async def test_a_probe_that_hangs_is_not_waited_for() -> None:

@@ -17,16 +17,19 @@ from shared.contract.errors import ApiError
 from shared.contract.requests import rank_request
 from shared.counters import Counters
 from shared.learning import registry
-from shared.learning.model import ModelError, Scores, ServingModel
+from shared.learning.model import Learner, ModelError, Scores, ServingModel
 from shared.learning.registry import Version
+from shared.learning.trainer import learn
 from shared.log.buckets import Waits
+from shared.log.join import Rules, decode_events, join
 from shared.log.journal import Full, Journal, Line
 from shared.log.records import decode_ranked, mark
 from shared.loops.loops import Loop
+from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.loops.service import ServiceConfiguration
 from shared.ranking.features import ActionCache, is_plain
 from shared.ranking.model_cache import Held, ModelCache
-from shared.ranking.rank import Decision, Ranker, decide
+from shared.ranking.rank import Decision, Ranker, decide, log_line
 from shared.storage import Row
 from shared.storage.memory import MemoryBlobs, MemoryTables
 from tests.unit.ranking.trained import trained_model
@@ -398,3 +401,15 @@ async def test_the_model_is_taken_after_all_waiting(monkeypatch: pytest.MonkeyPa
     # A newer version closes the one before as soon as it is loaded, so no wait may lie between taking and using it.
     assert order == ["clock", "model"]
     assert sorted(e["probability"] for e in orjson.loads(found.body)["ranking"])[-1] == pytest.approx(0.8666667)
+
+
+@pytest.mark.parametrize("key", ['"_skipLearn', 'x"_skipLearn', "_skipLearn"])
+def test_no_feature_name_keeps_an_event_from_being_learned(key: str) -> None:
+    decision = decided({"contextFeatures": [{key: True, "n": {key: True}}], "actions": actions(3), "eventId": "e1"})
+    joined = join(decode_events([log_line(decision, 1.0, False)]), [], [], Rules(5, 0.5, "earliest", (-1.0, 1.0)))
+    learner = Learner(DEFAULT_ARGUMENTS, None)
+
+    lesson = learn(learner, joined.lines)
+
+    learner.close()
+    assert (lesson.events, lesson.skipped) == (1, 0)
