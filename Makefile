@@ -61,9 +61,10 @@ fuzz: ## Run the fuzz tests far longer than `make test` does
 	@$(SETUP_DEV)
 	@FUZZ_DOCUMENTS=$${FUZZ_DOCUMENTS:-360000} $(VENV_PYTHON) -m pytest -s -k fuzz $(ARGS)
 
-soak: ## Run the fault and recovery tests over and over
+soak: ## Run the fault and recovery tests over and over, SOAK_ROUNDS times (20)
 	@$(SETUP_DEV)
-	@SOAK_ROUNDS=$${SOAK_ROUNDS:-100} $(VENV_PYTHON) -m pytest tests/faults $(ARGS)
+	@for round in $$(seq $${SOAK_ROUNDS:-20}); do echo "Round $$round"; \
+		$(VENV_PYTHON) -m pytest -q tests/faults tests/integration/test_pipeline.py $(ARGS) || exit 1; done
 
 clean: ## Remove what set-up and tools made; the data folder stays
 	rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
