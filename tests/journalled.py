@@ -12,7 +12,7 @@ import orjson
 
 from shared.log import activity
 from shared.log.buckets import Waits, bucket_of, day_of, iso
-from shared.log.records import Observed, encode_observed, event_key, json_string, mark, ranked_line
+from shared.log.records import Observed, encode_observed, event_key, mark, ranked_line
 from shared.log.rows import RowKey, compress, pack, partition_key, table_name
 from shared.storage import Blob, Blobs, Row, Tables
 
@@ -45,7 +45,7 @@ class Rank:
             "p": [self.p, *2 * [(1 - self.p) / 2]],
             "VWState": {"m": "N/A"},
         }
-        return ranked_line(json_string(self.id), self.t, self.deferred, self.chosen, self.p, orjson.dumps(dsjson))
+        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, self.chosen, self.p, orjson.dumps(dsjson))
 
     def mark(self) -> bytes:
         return mark(self.id, self.t)

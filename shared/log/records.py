@@ -11,7 +11,6 @@ import struct
 from typing import Literal
 
 import msgspec
-import orjson
 
 VERSION = 1
 """Format of the lines, kept with each row; readers know every version that was ever released."""
@@ -97,8 +96,3 @@ def mark(event_id: str, time: float) -> bytes:
 def unmark(marks: bytes) -> list[tuple[bytes, float]]:
     """The (event digest, time) pairs of a row's marks."""
     return list(_mark.iter_unpack(marks))
-
-
-def json_string(text: str) -> bytes:
-    """A string as JSON."""
-    return orjson.dumps(text)

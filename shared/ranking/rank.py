@@ -35,6 +35,7 @@ class Decision:
 
     Attributes:
         event_id: the caller's, or one made here.
+        event_json: the same as JSON.
         body: the RankResponse as JSON.
         chosen: the chosen action's index among the rankable ones, from 0.
         probability: the probability it was drawn with.
@@ -42,6 +43,7 @@ class Decision:
     """
 
     event_id: str
+    event_json: bytes
     body: bytes
     chosen: int
     probability: float
@@ -92,6 +94,7 @@ def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: A
     order = [rankable[n] for n in choice.order] if excluded else choice.order
     return Decision(
         event_id,
+        event_json,
         _body(actions, order, probabilities, excluded, event_json),
         choice.order[0],
         choice.probabilities[0],
@@ -102,8 +105,7 @@ def decide(request: RankRequest, plain: bool, loop_id: str, held: Held, cache: A
 def log_line(decision: Decision, time: float, deferred: bool) -> bytes:
     """The journal line of a decision that was taken at a time, in seconds since the epoch."""
     dsjson = b'{"Timestamp":"%b",%b' % (iso(time).encode(), decision.dsjson[1:])
-    event_id = orjson.dumps(decision.event_id)
-    return ranked_line(event_id, time, deferred, decision.chosen, decision.probability, dsjson)
+    return ranked_line(decision.event_json, time, deferred, decision.chosen, decision.probability, dsjson)
 
 
 class Ranker:

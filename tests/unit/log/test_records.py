@@ -1,4 +1,5 @@
 import msgspec
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,6 @@ from shared.log.records import (
     decode_ranked,
     encode_observed,
     event_key,
-    json_string,
     mark,
     ranked_line,
     unmark,
@@ -22,7 +22,7 @@ TIME = st.integers(0, 4_000_000_000_000_000).map(lambda micros: round(micros / 1
 
 @given(TEXT, TIME, st.booleans(), st.integers(0, 49), st.floats(1e-30, 1))
 def test_a_rank_line_comes_back(event_id: str, time: float, deferred: bool, chosen: int, p: float) -> None:
-    line = ranked_line(json_string(event_id), time, deferred, chosen, p, b'{"a":[1,2]}')
+    line = ranked_line(orjson.dumps(event_id), time, deferred, chosen, p, b'{"a":[1,2]}')
     event = decode_ranked(line)
 
     assert (event.e, event.t, event.d, event.a, bytes(event.r)) == (event_id, time, deferred, chosen, b'{"a":[1,2]}')
