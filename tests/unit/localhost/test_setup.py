@@ -18,13 +18,15 @@ Version = namedtuple("Version", "major minor micro releaselevel serial")
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with lock files and a .venv that starts, in which nothing is installed for real."""
-    for name in [*setup.DEV_FILES, setup.RUNTIME_FILE, *setup.NODE_FILES]:
+    for folder in setup.DEV_NODE.values():
+        (tmp_path / folder / "node_modules").mkdir(parents=True)
+    node_files = [f"{folder}/{name}" for folder in setup.DEV_NODE.values() for name in setup.NODE_FILES]
+    for name in [*setup.DEV_FILES, setup.RUNTIME_FILE, *node_files]:
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(setup, "PYTHON", Path(sys.executable))
     (tmp_path / ".venv").mkdir()
-    (tmp_path / "node_modules").mkdir()
     return tmp_path
 
 
@@ -42,25 +44,55 @@ def test_what_is_current_is_left_alone(steps: list[str]) -> None:
     assert steps == ["Python packages", "Azurite"]
 
 
+def test_run_installs_nothing_that_only_tests_need(clone: Path, steps: list[str]) -> None:
+    stamp = clone / "tests/contract/js/node_modules/.installed"
+
+    setup.set_up("run")
+    assert not stamp.exists()
+    setup.set_up("dev")
+    assert stamp.exists()
+    assert steps[2:] == ["Python packages", "Azure's own Python worker", "Microsoft's JavaScript SDKs"]
+
+
 def test_dev_needs_more_than_run_and_covers_it(steps: list[str]) -> None:
     setup.set_up("dev")
     setup.set_up("run")
     setup.set_up("dev")
 
-    assert steps == ["Python packages", "Azure's own Python worker", "Azurite"]
+    assert steps == ["Python packages", "Azure's own Python worker", "Azurite", "Microsoft's JavaScript SDKs"]
 
 
 @pytest.mark.parametrize(
-    ("file", "again"), [("requirements.txt", ["Python packages"]), ("package-lock.json", ["Azurite"])]
+    ("mode", "file", "again"),
+    [
+        ("run", "requirements.txt", ["Python packages"]),
+        ("run", "package-lock.json", ["Azurite"]),
+        ("run", "tests/contract/js/package-lock.json", []),
+        ("dev", "tests/contract/js/package-lock.json", ["Microsoft's JavaScript SDKs"]),
+    ],
 )
-def test_a_changed_lock_is_installed_again(clone: Path, steps: list[str], file: str, again: list[str]) -> None:
-    setup.set_up("run")
+def test_a_changed_lock_is_installed_again(
+    clone: Path, steps: list[str], mode: str, file: str, again: list[str]
+) -> None:
+    setup.set_up(mode)
     steps.clear()
 
     (clone / file).write_text("changed")
-    setup.set_up("run")
+    setup.set_up(mode)
 
     assert steps == again
+
+
+def test_npm_is_told_which_folder(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(setup, "step", lambda title, command, *rest: commands.append(command))
+
+    setup.set_up("dev")
+
+    npm = [command for command in commands if "ci" in command]
+    prefixes = [part for command in npm for part in command if part.startswith("--prefix=")]
+    assert prefixes == [f"--prefix={clone}", f"--prefix={clone / 'tests/contract/js'}"]
+    assert all("--ignore-scripts" in command for command in npm)
 
 
 def test_a_step_cut_off_is_taken_again(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +197,12 @@ def test_the_set_up_of_this_clone_runs_as_a_plain_file() -> None:
 def test_the_locks_name_no_index_and_no_registry() -> None:
     for file in setup.ROOT.glob("requirements*.txt"):
         assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", file.read_text()), file.name
-    packages = json.loads((setup.ROOT / "package-lock.json").read_text())["packages"]
-    assert not any("resolved" in package for package in packages.values())
-    assert packages["node_modules/azurite"]["version"] == "3.36.0"
+    locks = [setup.ROOT / folder / "package-lock.json" for folder in setup.DEV_NODE.values()]
+    azurite, sdks = (json.loads(lock.read_text())["packages"] for lock in locks)
+    assert not any("resolved" in package for package in [*azurite.values(), *sdks.values()])
+    assert azurite["node_modules/azurite"]["version"] == "3.36.0"
+    assert sdks["node_modules/@azure/cognitiveservices-personalizer"]["version"] == "2.0.1"
+    assert sdks["node_modules/@azure-rest/ai-personalizer"]["version"] == "1.0.0-beta.1"
 
 
 def test_help_names_every_target_and_setting() -> None:
