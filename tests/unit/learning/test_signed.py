@@ -426,7 +426,7 @@ def test_only_the_signers_own_signature_counts() -> None:
         assert (code, "sha512_signature.bin" in message) == (SIGNATURE, True), kind
 
 
-@pytest.mark.parametrize(("member", "name"), zip(("model", "signer", "signature"), NAMES, strict=True))
+@pytest.mark.parametrize(("member", "name"), [*zip(("model", "signer", "signature"), NAMES, strict=True)])
 def test_no_byte_of_a_member_can_be_changed(member: str, name: str) -> None:
     content = members()[name]
 
