@@ -67,5 +67,5 @@ soak: ## Run the fault and recovery tests over and over, SOAK_ROUNDS times (20)
 		$(VENV_PYTHON) -m pytest -q tests/faults tests/integration/test_pipeline.py $(ARGS) || exit 1; done
 
 clean: ## Remove what set-up and tools made; the data folder stays
-	rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv node_modules tests/contract/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,8 @@ from localhost.azurite import node  # noqa: E402 - a file outside the packages f
 
 # The order in which one constrains the next.
 NAMES = ["requirements", "requirements-local", "requirements-dev"]
+PACKAGES = (".", "tests/contract/js")
+"""Where package.json and its lock are: what `make run` needs, and the SDKs that the tests call."""
 FLAGS = (
     "--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-annotate --no-header --quiet"
 )
@@ -37,8 +39,13 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments == ["--check"] else 1
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
-        for file in [*ROOT.glob("requirements*"), *ROOT.glob("package*.json"), ROOT / ".npmrc"]:
-            (folder / file.name).write_bytes(file.read_bytes())
+        packages = [
+            ROOT / where / name for where in PACKAGES for name in ("package.json", "package-lock.json", ".npmrc")
+        ]
+        for file in [*ROOT.glob("requirements*"), *packages]:
+            copy = folder / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
         error = compile_all(folder)
         if error and arguments == ["--check"] and names_no_conflict(error):
             print(f"LOCK FILES NOT CHECKED, the package index could not be asked: {error.splitlines()[-1]}")
@@ -46,7 +53,7 @@ def main(arguments: list[str]) -> int:
         if error:
             print(error, file=sys.stderr)
             return 1
-        written = [*(f"{name}.txt" for name in NAMES), "package-lock.json"]
+        written = [*(f"{name}.txt" for name in NAMES), *(f"{where}/package-lock.json" for where in PACKAGES)]
         if arguments == ["--check"]:
             return compare(folder, written)
         for name in written:
@@ -61,7 +68,8 @@ def compile_all(folder: Path) -> str:
         [sys.executable, "-m", "piptools", "compile", *FLAGS.split(), f"--output-file={name}.txt", f"{name}.in"]
         for name in NAMES
     ]
-    commands.append([str(node()), str(npm), "install", "--package-lock-only", "--ignore-scripts"])
+    lock = [str(node()), str(npm), "install", "--package-lock-only", "--ignore-scripts", "--prefix"]
+    commands += [[*lock, where] for where in PACKAGES]
     for command in commands:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -1,12 +1,14 @@
-"""Turns RANKLOOP_DATA into a folder of one run: locked while it runs, with the deployment key kept in it."""
+"""Turns RANKLOOP_DATA into a folder of one run: locked while it runs, with its keys kept in it."""
 
 import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from shared.learning.signed import generate_key
 
 
 class Problem(Exception):
@@ -28,16 +30,23 @@ class DataFolder:
 
     def key(self) -> str:
         """Read the deployment key, made at the first start."""
-        file = self.path / "key"
+        return self._kept("key", lambda: secrets.token_hex(16))
+
+    def signing_key(self) -> str:
+        """Read the key that signs models, made at the first start."""
+        return self._kept("signing-key.pem", generate_key)
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        file = self.path / name
         try:
             kept = file.read_text().strip()
         except FileNotFoundError:
             kept = ""
         if kept:
             return kept
-        made = secrets.token_hex(16)
+        made = make()
         # Written aside and renamed: a start that is cut off leaves no empty key. mkstemp makes it mode 600.
-        descriptor, aside = tempfile.mkstemp(dir=self.path, prefix="key.")
+        descriptor, aside = tempfile.mkstemp(dir=self.path, prefix=f"{name}.")
         with os.fdopen(descriptor, "w") as out:
             out.write(made + "\n")
         Path(aside).replace(file)

@@ -108,7 +108,12 @@ class Run:
         self.app = subprocess.Popen(  # noqa: S603 - no shell, and the command is ours
             [*self.command, "--host", HOST, "--port", str(self.settings.port)],
             cwd=ROOT,
-            env=app_environment(os.environ, self.azurite.connection_string, self.key, self.settings.data),
+            env=app_environment(
+                {"RANKLOOP_SIGNING_KEY": self.folder.signing_key(), **os.environ},
+                self.azurite.connection_string,
+                self.key,
+                self.settings.data,
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""HTTP: everything but rank and events: settings, policy, model, health; and the 404 of any other path."""
+"""HTTP: everything but rank and events: settings, policy, model, log, loops, health; the API's description; 404s."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import azure.functions as func
 from shared.edge import web
 
 bp = func.Blueprint()
+ROUTES = {
+    "personalizer": "personalizer/{*path}",
+    "rankloop": "rankloop/{*path}",
+    "loop_personalizer": "loops/{loop}/personalizer/{*path}",
+    "loop_rankloop": "loops/{loop}/rankloop/{*path}",
+    "openapi": "openapi.json",
+}
+"""Functions by name."""
 
-
-@bp.function_name("personalizer")
-@bp.route(route="personalizer/{*path}", auth_level=func.AuthLevel.ANONYMOUS)
-async def personalizer(req: func.HttpRequest) -> func.HttpResponse:
-    """Any call below personalizer/."""
-    return await web.serve(req, f"personalizer/{req.route_params.get('path', '')}")
-
-
-@bp.function_name("rankloop")
-@bp.route(route="rankloop/{*path}", auth_level=func.AuthLevel.ANONYMOUS)
-async def rankloop(req: func.HttpRequest) -> func.HttpResponse:
-    """Any call below rankloop/: Rankloop's own operations."""
-    return await web.serve(req, f"rankloop/{req.route_params.get('path', '')}")
+for name, route in ROUTES.items():
+    bp.function_name(name)(bp.route(route=route, auth_level=func.AuthLevel.ANONYMOUS)(web.handler(route)))

@@ -1,16 +1,23 @@
-"""HTTP: a rank request into the chosen action."""
+"""HTTP: rank requests, single and multi-slot, into the chosen actions."""
 
 from __future__ import annotations
 
 import azure.functions as func
 
-from shared.edge import operations, web
+from shared.edge import web
 
 bp = func.Blueprint()
+ROUTES = {
+    "rank": "personalizer/{version}/rank",
+    "rank_slots": "personalizer/{version}/multislot/rank",
+    "rank_2022": "personalizer/rank",
+    "loop_rank": "loops/{loop}/personalizer/{version}/rank",
+    "loop_rank_slots": "loops/{loop}/personalizer/{version}/multislot/rank",
+    "loop_rank_2022": "loops/{loop}/personalizer/rank",
+}
+"""Functions by name. `multislot` itself stands for `{version}` in the path of 2022-09-01-preview."""
 
-
-@bp.function_name("rank")
-@bp.route(route="personalizer/v1.0/rank", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-async def rank(req: func.HttpRequest) -> func.HttpResponse:
-    """POST personalizer/v1.0/rank."""
-    return await web.serve(req, "personalizer/v1.0/rank", operations.rank)
+for name, route in ROUTES.items():
+    bp.function_name(name)(
+        bp.route(route=route, methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)(web.handler(route))
+    )

@@ -1,4 +1,4 @@
-"""HTTP: a reward or an activation into the log."""
+"""HTTP: rewards and activations, single and multi-slot, into the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import azure.functions as func
 from shared.edge import web
 
 bp = func.Blueprint()
+ROUTES = {
+    "events": "personalizer/{version}/events/{*event}",
+    "events_slots": "personalizer/{version}/multislot/events/{*event}",
+    "events_2022": "personalizer/events/{*event}",
+    "loop_events": "loops/{loop}/personalizer/{version}/events/{*event}",
+    "loop_events_slots": "loops/{loop}/personalizer/{version}/multislot/events/{*event}",
+    "loop_events_2022": "loops/{loop}/personalizer/events/{*event}",
+}
+"""Functions by name. `multislot` itself stands for `{version}` in the path of 2022-09-01-preview. Catch-alls, since
+deployed Functions decode `%2F` before they route: an event id may come as several segments (ADR 0005)."""
 
-
-@bp.function_name("events")
-@bp.route(route="personalizer/v1.0/events/{*event}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
-async def events(req: func.HttpRequest) -> func.HttpResponse:
-    """POST personalizer/v1.0/events/{eventId}/reward and .../activate.
-
-    A catch-all, since deployed Functions decode `%2F` before they route: an event id may come as several segments.
-    """
-    return await web.serve(req, f"personalizer/v1.0/events/{req.route_params.get('event', '')}")
+for name, route in ROUTES.items():
+    bp.function_name(name)(
+        bp.route(route=route, methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)(web.handler(route))
+    )

@@ -8,30 +8,47 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from shared import config
+from shared.access.roles import Access
+from shared.access.tokens import Tokens
 from shared.clock import StorageClock
-from shared.config import Config
+from shared.config import Config, ConfigError
 from shared.counters import Counters
+from shared.learning.signed import Signer, parse_fingerprints
 from shared.learning.trainer import Job, Trainer
-from shared.log import activity
+from shared.log import activity, retention
 from shared.log import checkpoint as checkpoints
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
+from shared.log.mirror import Mirror
 from shared.log.observe import Observer
-from shared.loops import policy
 from shared.loops.loops import Loops
+from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
-from shared.ranking.rank import Ranker
-from shared.storage import Blobs, StorageError, Tables
+from shared.ranking.ranker import Ranker
+from shared.storage import Blobs, Container, OpenContainer, StorageError, Tables
 
 log = logging.getLogger("rankloop")
 
 T = TypeVar("T")
 _LOOK_AGAIN = 60.0
 """Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
+_SWEEP = 3600.0
+"""Seconds from one sweep of the deployment to the next."""
+_GONE = 60.0
+"""Seconds after which what a deleted loop stored is deleted: by then hardly any instance serves it."""
+_GONE_FOR_SURE = 900.0
+"""Seconds after which nobody writes for a deleted loop any more: a timer's run may take ten minutes (host.json)."""
+
+
+def _open_container(url: str) -> AbstractAsyncContextManager[Container]:
+    from shared.storage.azure import open_container  # the SDKs take 0.3 s of a cold start
+
+    return open_container(url)
 
 
 class App:
@@ -41,10 +58,16 @@ class App:
         settings: of the deployment.
         tables, blobs: its storage.
         close: ends the connections to it.
+        open_container: opens the containers that logs are mirrored to.
     """
 
     def __init__(
-        self, settings: Config, tables: Tables, blobs: Blobs, close: Callable[[], Awaitable[None]] | None = None
+        self,
+        settings: Config,
+        tables: Tables,
+        blobs: Blobs,
+        close: Callable[[], Awaitable[None]] | None = None,
+        open_container: OpenContainer = _open_container,
     ) -> None:
         self.config = settings
         self.tables = tables
@@ -60,7 +83,18 @@ class App:
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.trainer = Trainer(blobs, self.counters)
+        self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
+        self.access = Access(settings.key, _tokens(settings))
+        self.trusted_signers = _trusted(settings)
+        self._signer: Signer | None = None
         self._close = close
+        self._erased: set[str] = set()
+
+    async def signer(self) -> Signer | None:
+        """What signs models, and knows its own signature; None where the deployment has no key for it."""
+        if self._signer is None and self.config.signing_key:
+            self._signer = await asyncio.to_thread(Signer, self.config.signing_key)
+        return self._signer
 
     async def join_due(self) -> int:
         """Join what is closed in any loop; returns how many windows. With nothing due it costs one read.
@@ -72,6 +106,9 @@ class App:
     async def _join_due(self) -> int:
         noted = await activity.noted(self.tables)
         due = [loop_id for loop_id, spans in noted.items() if min(span.due for span in spans) <= self.clock.now()]
+        if due:
+            deleted = await self.loops.deleted()
+            due = [loop_id for loop_id in due if loop_id not in deleted]
         if not due:
             return 0
         # By the storage's own word, and before the notes are read again: with an estimate that runs ahead, or a note
@@ -86,30 +123,88 @@ class App:
         return sum([await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0 for loop_id in due])
 
     async def train_due(self) -> int:
-        """Train and publish what is due in any loop; returns how many loops. With nothing due it costs one read.
+        """Train and publish what is due in any loop, mirror what was joined, and sweep; returns how many loops trained.
 
-        What fails is counted as train.failed and logged, and tried again by the next run.
+        With nothing due, and nothing ever joined, it costs one read; later on, another look at which loops there are.
+        What fails is counted as train.failed, mirror.failed or sweep.failed and logged, and tried again by a later run.
         """
         return await self._guarded("train", "any loop", self._train_due()) or 0
 
     async def _train_due(self) -> int:
-        due = [note for note in await activity.untrained(self.tables) if note.after <= self.clock.now()]
+        notes, sweep = await activity.for_train_timer(self.tables)
+        if not notes and sweep is None:
+            return 0
+        deleted = await self.loops.deleted()
+        due = [note for note in notes if note.after <= self.clock.now() and note.loop_id not in deleted]
         if due:
             await self.clock.ensure()
+        grown: list[Loop] = []
         for note in due:
-            await self._guarded("train", f"loop {note.loop_id}", self._train(note))
+            await self._guarded("train", f"loop {note.loop_id}", self._train(note, grown))
+        await asyncio.gather(*map(self._mirror, grown))
+        await self._guarded("sweep", "the deployment", self._sweep_due(sweep, deleted))
         return len(due)
 
-    async def _train(self, note: activity.Untrained) -> None:
+    async def _train(self, note: activity.Untrained, grown: list[Loop]) -> None:
+        """Train a loop; `grown` gets it, whatever becomes of that."""
         loop = await self.loops.by_id(note.loop_id)
+        grown.append(loop)
         checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
-        frequency = loop.configuration.model_export_frequency
-        job = Job(loop.id, policy.training_arguments(), checkpoint.watermark, frequency)
+        job = Job(
+            loop.id,
+            loop.policy.training,
+            loop.policy.resuming,
+            loop.policy.lineage,
+            loop.multi_slot,
+            loop.configuration.learning_mode,
+            checkpoint.watermark,
+            checkpoint.since,
+            loop.configuration.model_retrain_days,
+            loop.configuration.model_export_frequency,
+        )
         again = await self.trainer.run(job, self.clock.now())
         if again is None:
             await activity.trained(self.tables, note)
         else:
             await activity.put_off(self.tables, note, min(again, self.clock.now() + _LOOK_AGAIN))
+
+    async def _mirror(self, loop: Loop) -> None:
+        held = loop.configuration
+        if held.log_mirror_enabled:
+            run = self.mirror.run(loop.id, held.log_mirror_sas_uri or "", loop.edited or loop.created, self.clock.now())
+            await self._guarded("mirror", f"loop {loop.id}", run)
+
+    async def _sweep_due(self, due: float | None, deleted: Mapping[str, float]) -> None:
+        """Delete what deleted loops have stored and, once an hour, what the others keep no longer."""
+        due = due or 0.0
+        if not deleted and due > self.clock.now():
+            return
+        now = await self.clock.read()  # by the storage's own word: a clock that runs ahead would delete too much
+        for loop_id, gone in deleted.items():
+            if now - gone > (_GONE_FOR_SURE if loop_id in self._erased else _GONE):
+                await self._guarded("sweep", f"deleted loop {loop_id}", self._erase(loop_id, now - gone))
+        if due > now:
+            return
+        await activity.put_off_sweep(self.tables, now + _SWEEP)  # first, so that one that is cut off had its turn
+        noted = await activity.noted(self.tables)
+        for loop_id in (await self.loops.ids()).values():
+            await self._guarded("sweep", f"loop {loop_id}", self._expire(loop_id, loop_id in noted, now))
+
+    async def _expire(self, loop_id: str, pending: bool, now: float) -> None:
+        loop = await self.loops.by_id(loop_id)
+        await self.loops.settle(loop)
+        days = loop.configuration.log_retention_days
+        self.counters.add("log.expired", await retention.expire(self.tables, self.blobs, loop_id, days, pending, now))
+        await self._mirror(loop)
+
+    async def _erase(self, loop_id: str, gone_for: float) -> None:
+        """Delete what a deleted loop has stored; twice, since an instance that was late may write in between."""
+        found = await retention.erase(self.tables, self.blobs, loop_id)
+        self._erased.add(loop_id)
+        if not found and gone_for > _GONE_FOR_SURE:
+            await self.loops.forget(loop_id)
+            self._erased.discard(loop_id)
+            self.counters.add("loops.swept")
 
     async def _guarded(self, what: str, whose: str, work: Awaitable[T]) -> T | None:
         """The result of some work, or None; its failure is counted and does not hold up the rest."""
@@ -126,6 +221,19 @@ class App:
         await self.journal.drain()
         if self._close is not None:
             await self._close()
+
+
+def _trusted(settings: Config) -> frozenset[str]:
+    try:
+        return parse_fingerprints(settings.trusted_signers)
+    except ValueError as e:
+        raise ConfigError(f"RANKLOOP_TRUSTED_SIGNERS: {e}") from e
+
+
+def _tokens(settings: Config) -> Tokens | None:
+    if not settings.entra_tenant:
+        return None
+    return Tokens(settings.entra_tenant, settings.entra_audiences, settings.entra_authority)
 
 
 _app: tuple[asyncio.AbstractEventLoop, App] | None = None

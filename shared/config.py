@@ -5,11 +5,16 @@ docs/operations.md lists them for operators; a test holds both lists equal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MAX_DEADLINE = 3500
 """Milliseconds; less than the shortest grace, so that what is acknowledged is in its bucket for certain (ADR 0003)."""
+
+MIRROR_HOSTS = ".blob.core.windows.net"
+_MIRROR_HOST = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*|http://[a-z0-9.-]+(:\d{1,5})?")
 
 
 class ConfigError(Exception):
@@ -29,6 +34,12 @@ class Config:
         max_body: bytes of a request body at most.
         shards: over how many partitions the writers of a loop spread.
         prune_journal: delete journal rows as soon as they are joined; for Azurite.
+        mirror_hosts: where callers may have their logs copied to; see `shared.log.mirror.check_uri`.
+        signing_key: the RSA key, as PEM, that signs exported models; without one none is signed.
+        trusted_signers: SHA-256 fingerprints of the certificates whose models may be imported besides our own.
+        entra_tenant: the Microsoft Entra tenant whose bearer tokens count; without one none does.
+        entra_audiences: whom such tokens must be made for.
+        entra_authority: the address of the Entra cloud.
     """
 
     storage: str
@@ -39,6 +50,12 @@ class Config:
     max_body: int = 4 * 1024 * 1024
     shards: int = 4
     prune_journal: bool = False
+    mirror_hosts: tuple[str, ...] = (MIRROR_HOSTS,)
+    signing_key: str = ""
+    trusted_signers: str = ""
+    entra_tenant: str = ""
+    entra_audiences: frozenset[str] = frozenset()
+    entra_authority: str = "https://login.microsoftonline.com"
 
 
 def read(environment: Mapping[str, str]) -> Config:
@@ -59,7 +76,35 @@ def read(environment: Mapping[str, str]) -> Config:
         max_body=_number(environment, "RANKLOOP_MAX_BODY_BYTES", 4 * 1024 * 1024, 1024, 100 * 1024 * 1024),
         shards=_number(environment, "RANKLOOP_SHARDS", 4, 1, 100),
         prune_journal=_flag(environment, "RANKLOOP_JOURNAL_PRUNE"),
+        mirror_hosts=_hosts(environment, "RANKLOOP_MIRROR_HOSTS", MIRROR_HOSTS),
+        signing_key=environment.get("RANKLOOP_SIGNING_KEY", ""),
+        trusted_signers=environment.get("RANKLOOP_TRUSTED_SIGNERS", ""),
+        **_entra(environment),
     )
+
+
+def _entra(environment: Mapping[str, str]) -> dict[str, Any]:
+    tenant = environment.get("RANKLOOP_ENTRA_TENANT", "")
+    audiences = frozenset(_list(environment, "RANKLOOP_ENTRA_AUDIENCES"))
+    if tenant and not audiences:
+        raise ConfigError("RANKLOOP_ENTRA_AUDIENCES is not set: tokens of a tenant count for somebody only")
+    found: dict[str, Any] = {"entra_tenant": tenant, "entra_audiences": audiences}
+    if authority := environment.get("RANKLOOP_ENTRA_AUTHORITY"):
+        found["entra_authority"] = authority
+    return found
+
+
+def _list(environment: Mapping[str, str], name: str) -> list[str]:
+    return [part for part in map(str.strip, environment.get(name, "").split(",")) if part]
+
+
+def _hosts(environment: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    hosts = tuple(_list({name: default, **environment}, name))
+    for host in hosts:
+        if not _MIRROR_HOST.fullmatch(host):
+            form = "host names in lower case, suffixes that begin with a dot, or http://host:port"
+            raise ConfigError(f"{name} must be a list of {form}; it has {host[:64]!r}")
+    return hosts
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

@@ -28,21 +28,29 @@ _PAUSE = 1.0
 """Seconds after a look that failed before the next one."""
 
 
+Keep = Callable[[], None]
+
+
 class Freshness:
     """Keeps what `look` sees at most 5 s old while storage answers.
 
     Args:
-        look: reads storage and keeps what it saw; raises StorageError when it cannot.
+        look: reads storage, and returns what keeps what it saw, if that is anything new; raises StorageError when it
+            cannot.
         steady: a clock that never jumps, in seconds.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[None]], steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, look: Callable[[], Awaitable[Keep | None]], steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._look = look
         self._steady = steady
         self._seen = -float("inf")
         self._failed = -float("inf")
         self._began = -float("inf")
         self._task: asyncio.Task[None] | None = None
+        self._turn = 0
+        self._kept = 0
 
     @property
     def seen(self) -> bool:
@@ -74,15 +82,22 @@ class Freshness:
         Raises:
             StorageError: the look failed.
         """
-        started = self._steady()
-        await self._look()
+        self._turn += 1
+        turn, started = self._turn, self._steady()
+        keep = await self._look()
+        if turn < self._kept:
+            return  # a look that began later has ended before: what it saw stands
+        self._kept = turn
+        if keep is not None:
+            keep()
         self._seen = max(self._seen, started)
 
     async def _run(self) -> None:
         try:
             await self.refresh()
-        except StorageError as e:
+        except Exception as e:
             self._failed = self._steady()
-            log.warning("storage could not be looked at; what was last seen stands: %s", e)
+            fault = None if isinstance(e, StorageError) else e  # whose place in the code is worth knowing
+            log.warning("storage could not be looked at; what was last seen stands: %s", e, exc_info=fault)
         finally:
             self._task = None

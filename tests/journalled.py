@@ -12,7 +12,7 @@ import orjson
 
 from shared.log import activity
 from shared.log.buckets import Waits, bucket_of, day_of, iso
-from shared.log.records import Observed, encode_observed, event_key, mark, ranked_line
+from shared.log.records import ONLINE, Observed, encode_observed, event_key, mark, ranked_line
 from shared.log.rows import RowKey, compress, pack, partition_key, table_name
 from shared.storage import Blob, Blobs, Row, Tables
 
@@ -30,6 +30,7 @@ class Rank:
     deferred: bool = False
     chosen: int = 0
     p: float = 0.5
+    mode: str = ONLINE
 
     def line(self) -> bytes:
         order = [self.chosen, *(n for n in range(3) if n != self.chosen)]
@@ -38,31 +39,87 @@ class Rank:
             "Version": "1",
             "EventId": self.id,
             "a": [n + 1 for n in order],
-            "c": {
-                "FromUrl": [{"hour": self.t // 3600 % 24}],
-                "_multi": [{"_tag": f"a{n}", "i": {"constant": 1, "id": f"a{n}"}, "j": [{"x": n}]} for n in range(3)],
-            },
+            "c": _example(self.t, 3),
             "p": [self.p, *2 * [(1 - self.p) / 2]],
             "VWState": {"m": "N/A"},
         }
-        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, self.chosen, self.p, orjson.dumps(dsjson))
+        choice = b'"a":%d,"p":%.9g' % (self.chosen, self.p)
+        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, choice, self.mode, orjson.dumps(dsjson))
 
     def mark(self) -> bytes:
         return mark(self.id, self.t)
 
 
 @dataclass(frozen=True)
+class Slot:
+    """What was decided for a slot: its actions, the drawn one first and all of the others alike; none if it is empty.
+
+    Attributes:
+        p: the probability of the drawn one.
+        allowed: the actions it admits, where that is not all.
+    """
+
+    id: str
+    actions: tuple[int, ...]
+    baseline: int = 0
+    p: float = 0.5
+    allowed: tuple[int, ...] | None = None
+
+    @property
+    def probabilities(self) -> list[float]:
+        rest = len(self.actions) - 1
+        return [self.p, *rest * [(1 - self.p) / rest]] if rest > 0 else [1.0] * len(self.actions)
+
+
+@dataclass(frozen=True)
+class SlotRank(Rank):
+    """A multi-slot rank call of four actions; `chosen` and `p` are those of its slots."""
+
+    slots: tuple[Slot, ...] = (Slot("top", (1, 0, 2, 3), 0), Slot("side", (2, 0, 3), 2))
+
+    def line(self) -> bytes:
+        elements = [
+            {
+                "_id": slot.id,
+                "_tag": f"seed={self.id}{slot.id}",
+                **({} if slot.allowed is None else {"_inc": slot.allowed}),
+                "sj": [{"place": slot.id}],
+            }
+            for slot in self.slots
+        ]
+        dsjson = {
+            "Timestamp": iso(self.t),
+            "Version": "1",
+            "EventId": self.id,
+            "c": {**_example(self.t, 4), "_slots": elements},
+            "VWState": {"m": "N/A"},
+            "_ba": [slot.baseline for slot in self.slots],
+        }
+        choice = b'"s":' + orjson.dumps([(s.id, s.actions, s.probabilities, s.baseline) for s in self.slots])
+        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, choice, self.mode, orjson.dumps(dsjson))
+
+
+def _example(t: float, actions: int) -> dict[str, object]:
+    return {
+        "FromUrl": [{"hour": t // 3600 % 24}],
+        "_multi": [{"_tag": f"a{n}", "i": {"constant": 1, "id": f"a{n}"}, "j": [{"x": n}]} for n in range(actions)],
+    }
+
+
+@dataclass(frozen=True)
 class Obs:
-    """A reward, or an activation."""
+    """A reward, or an activation; in multi-slot, rewards by slot in place of the value."""
 
     id: str
     t: float
     value: float = 1.0
     kind: Literal["r", "a"] = "r"
     request: str | None = None
+    slots: tuple[tuple[str, float], ...] | None = None
 
     def line(self) -> bytes:
-        return encode_observed(Observed(event_key(self.id), self.t, self.kind, self.value, self.request))
+        slots = None if self.slots is None else list(self.slots)
+        return encode_observed(Observed(event_key(self.id), self.t, self.kind, self.value, slots, self.request))
 
 
 Record = Rank | Obs
@@ -158,6 +215,10 @@ class WatchedBlobs:
     async def names(self, prefix: str) -> list[str]:
         names: list[str] = await self._pass("names", self._blobs.names(prefix))
         return names
+
+    async def folders(self, prefix: str) -> list[str]:
+        folders: list[str] = await self._pass("folders", self._blobs.folders(prefix))
+        return folders
 
     async def delete(self, path: str) -> None:
         await self._pass(f"delete {path}", self._blobs.delete(path))

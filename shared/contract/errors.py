@@ -9,21 +9,48 @@ import orjson
 
 STATUS: Final[dict[str, int]] = {
     "BadRequest": 400,
-    "InvalidRankRequest": 400,
-    "InvalidRewardRequest": 400,
+    "DuplicateCustomPolicyNames": 400,
+    "EvaluationAlreadyExists": 400,
+    "FeatureImportanceAlreadyExists": 400,
+    "InvalidContainer": 400,
+    "InvalidContract": 400,
+    "InvalidDateTimesInEvaluationContract": 400,
+    "InvalidEvaluationContract": 400,
     "InvalidEventIdToActivate": 400,
-    "InvalidServiceConfiguration": 400,
-    "InvalidRewardWaitTime": 400,
+    "InvalidLearningModeServiceConfiguration": 400,
     "InvalidLogRetentionDays": 400,
+    "InvalidModelImportFormat": 400,
+    "InvalidModelImportSignature": 400,
+    "InvalidModelRetrainDays": 400,
+    "InvalidMultiSlotApiAccess": 400,
+    "InvalidPolicyConfiguration": 400,
+    "InvalidPolicyContract": 400,
+    "InvalidRankRequest": 400,
+    "InvalidRequest": 400,
+    "InvalidRewardRequest": 400,
+    "InvalidRewardWaitTime": 400,
+    "InvalidSasUri": 400,
+    "InvalidServiceConfiguration": 400,
+    "MaximumEvaluationCustomPoliciesExceeded": 400,
+    "NoLogsExistInDateRange": 400,
     "PayloadSizeExceeded": 400,
     "Unauthorized": 401,
+    "Forbidden": 403,
+    "InvalidApiAccess": 403,
+    "ProblemTypeIncompatibleWithAutoOptimization": 403,
+    "EvaluationNotFound": 404,
+    "FeatureImportanceNotFound": 404,
+    "FrontEndNotFound": 404,
+    "LearningSettingsNotFound": 404,
     "ResourceNotFound": 404,
+    "IncompatibleEvaluationVersion": 405,
+    "LoopAlreadyExists": 409,
     "ModelRankingError": 409,
     "InternalServerError": 500,
     "OperationNotAllowed": 503,
 }
-"""Status by code. Contract 4.2 lists the codes; Unauthorized came from the original's gateway, whose bodies were never
-published."""
+"""Status by code: those of contract 4.2 that something here can raise, and three of our own. Unauthorized and Forbidden
+came from the original's gateway, whose bodies were never published; LoopAlreadyExists is Rankloop's."""
 
 
 class ApiError(Exception):

@@ -1,57 +1,111 @@
-"""Turns request bodies into checked requests; features stay undecoded (contract 1.4, 4.3).
+"""Turns the bodies of Rank, Reward and their multi-slot kin into checked requests (contract 1.4, 4.3).
 
-A body is first decoded strictly and fast. What that refuses is decoded a second time with case-blind member names and
-unknown members dropped, as the original service did (contract 1.5): the slow way is only for unusual callers, and
-words the refusals.
+Features stay undecoded here; `shared.ranking.features` is their only door.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
-import orjson
+from msgspec import Meta
 
+from shared.contract.decoding import decode
 from shared.contract.errors import ApiError
 
 MAX_ACTIONS = 50
+MAX_SLOTS = 50
 MAX_ID = 256
 MAX_REWARD = 3e38
 """Rewards are 32-bit floats on the wire of the original; beyond this they would be infinite."""
 
+_null = partial(msgspec.Raw, b"null")
 
-_NULL = msgspec.Raw(b"null")
+
+def _is(text: str, **schema: Any) -> Meta:
+    """What the API's description says of a member whose limits have a code of their own, and are checked below."""
+    return Meta(description=text, extra_json_schema=schema)
+
+
+_ID: dict[str, Any] = {"minLength": 1, "maxLength": MAX_ID}
+_ACTION = _is("An action and its features.", **{"$ref": "#/components/schemas/RankableAction"})
+_FEATURES: dict[str, Any] = {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Features"}}
+_Id = Annotated[str, _is("1 to 256 characters.", **_ID)]
+_Actions = Annotated[
+    list[Annotated[msgspec.Raw, _ACTION]],
+    _is(
+        "What there is to choose from, in the order in which it stands without learning.",
+        **{"minItems": 1, "maxItems": MAX_ACTIONS},
+    ),
+]
+_ContextFeatures = Annotated[msgspec.Raw, _is("What is known of the user and the moment.", **_FEATURES)]
+_EventId = Annotated[_Id | None, _is("Rewards name the event by it; one is made where none is given.")]
+_Deferred = Annotated[bool | None, _is("Whether the event counts only once it is activated.")]
+_Value = Annotated[float, _is("How well it went: -1 to 1 as a rule.", minimum=-MAX_REWARD, maximum=MAX_REWARD)]
 
 
 class RankRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """A rank call (contract 1.4), checked but for its features.
+    """Actions to choose one of, and the context to choose it in.
 
-    Attributes:
-        actions: 1 to 50 actions, each as the JSON the caller wrote.
-        context_features: the JSON of the array; `null` where the caller sent none.
-        excluded_actions: ids not to be chosen; unknown ones do no harm.
-        event_id: 1 to 256 characters, or None: the service makes one.
-        defer_activation: whether the event counts only once it is activated.
+    Contract 1.4. What stands in a `Raw` is JSON as it came, and `null` where none came.
     """
 
-    actions: list[msgspec.Raw]
-    context_features: msgspec.Raw = _NULL
-    excluded_actions: list[str] | None = None
-    event_id: str | None = None
-    defer_activation: bool | None = False
+    actions: _Actions
+    context_features: _ContextFeatures = msgspec.field(default_factory=_null)
+    excluded_actions: Annotated[
+        list[str] | None, _is("Ids of actions that are not to be chosen; unknown ones do no harm.")
+    ] = None
+    event_id: _EventId = None
+    defer_activation: _Deferred = False
+
+
+class SlotRequest(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A place that one of the actions is to stand in."""
+
+    id: Annotated[_Id, _is("1 to 256 characters, no other slot's.")]
+    baseline_action: Annotated[str, _is("The id of the action that stands there without learning; no other slot's.")]
+    features: Annotated[msgspec.Raw, _is("What is known of the slot.", **_FEATURES)] = msgspec.field(
+        default_factory=_null
+    )
+    excluded_actions: Annotated[list[str] | None, _is("Ids of actions that are not for this slot.")] = None
+
+
+class MultiSlotRankRequest(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Actions, the slots to put them into, and the context to choose in."""
+
+    actions: _Actions
+    slots: Annotated[
+        list[SlotRequest], _is("In their order; no more than there are actions.", minItems=1, maxItems=MAX_SLOTS)
+    ]
+    context_features: _ContextFeatures = msgspec.field(default_factory=_null)
+    event_id: _EventId = None
+    defer_activation: _Deferred = False
 
 
 class RewardRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A reward call: any finite number (contract 4.3 on why the range is not enforced)."""
+    """The reward of an event.
 
-    value: float
+    Contract 4.3 on why the range is not enforced.
+    """
+
+    value: _Value
 
 
-T = TypeVar("T")
-_decode_rank = msgspec.json.Decoder(RankRequest).decode
-_decode_reward = msgspec.json.Decoder(RewardRequest).decode
+class SlotReward(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The reward of a slot."""
+
+    slot_id: Annotated[
+        str, Meta(description="One that the event does not have does no harm.", min_length=1, max_length=MAX_ID)
+    ]
+    value: _Value
+
+
+class MultiSlotRewardRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The rewards of slots of an event, of all of them or a few."""
+
+    reward: Annotated[list[SlotReward], _is("In any number.")]
 
 
 def rank_request(body: bytes) -> RankRequest:
@@ -60,14 +114,45 @@ def rank_request(body: bytes) -> RankRequest:
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when it breaks a rule of contract 4.3.
     """
-    request = _decode(body, _decode_rank, RankRequest)
+    request = decode(body, RankRequest)
+    _check(request)
+    return request
+
+
+def multi_slot_rank_request(body: bytes) -> MultiSlotRankRequest:
+    """Decode and check a multi-slot rank body.
+
+    Raises:
+        ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when it breaks a rule of contract 4.3.
+    """
+    request = decode(body, MultiSlotRankRequest)
+    _check(request)
+    most = min(MAX_SLOTS, len(request.actions))
+    if not 1 <= len(request.slots) <= most:
+        message = f"slots must hold 1 to {most} slots, no more than there are actions; it holds {len(request.slots)}."
+        raise ApiError("InvalidRankRequest", message, "slots")
+    for n, slot in enumerate(request.slots):
+        check_id(slot.id, f"slots[{n}].id", "InvalidRankRequest")
+    _check_distinct([slot.id for slot in request.slots], "id")
+    _check_distinct([slot.baseline_action for slot in request.slots], "baselineAction")
+    return request
+
+
+def _check_distinct(texts: list[str], member: str) -> None:
+    if len(set(texts)) == len(texts):
+        return
+    n = next(n for n, text in enumerate(texts) if text in texts[:n])
+    where = f"slots[{n}].{member}"
+    raise ApiError("InvalidRankRequest", f"{where} must be no other slot's; {texts[n][:64]!r} is.", where)
+
+
+def _check(request: RankRequest | MultiSlotRankRequest) -> None:
     count = len(request.actions)
     if not 1 <= count <= MAX_ACTIONS:
         message = f"actions must hold 1 to {MAX_ACTIONS} actions; it holds {count}."
         raise ApiError("InvalidRankRequest", message, "actions")
     if request.event_id is not None:
         check_event_id(request.event_id, "InvalidRankRequest")
-    return request
 
 
 def reward_request(body: bytes) -> float:
@@ -79,10 +164,29 @@ def reward_request(body: bytes) -> float:
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when the value is no finite 32-bit float.
     """
-    value = _decode(body, _decode_reward, RewardRequest).value
-    if not math.isfinite(value) or abs(value) > MAX_REWARD:
-        raise ApiError("InvalidRewardRequest", "value must be a finite number.", "value")
+    value = decode(body, RewardRequest).value
+    _check_value(value, "value")
     return value
+
+
+def multi_slot_reward_request(body: bytes) -> list[tuple[str, float]]:
+    """Decode and check a multi-slot reward body.
+
+    Returns:
+        Slot id and value, in the order of the body.
+
+    Raises:
+        ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when a value is no finite 32-bit float.
+    """
+    rewards = decode(body, MultiSlotRewardRequest).reward
+    for n, reward in enumerate(rewards):
+        _check_value(reward.value, f"reward[{n}].value")
+    return [(reward.slot_id, reward.value) for reward in rewards]
+
+
+def _check_value(value: float, where: str) -> None:
+    if not math.isfinite(value) or abs(value) > MAX_REWARD:
+        raise ApiError("InvalidRewardRequest", f"{where} must be a finite number.", where)
 
 
 def check_event_id(event_id: str, code: str) -> None:
@@ -91,46 +195,16 @@ def check_event_id(event_id: str, code: str) -> None:
     Raises:
         ApiError: with the given code.
     """
-    if not 1 <= len(event_id) <= MAX_ID:
-        message = f"eventId must have 1 to {MAX_ID} characters; it has {len(event_id)}."
-        raise ApiError(code, message, "eventId")
-    if not event_id.isascii() and any("\ud800" <= c <= "\udfff" for c in event_id):
-        raise ApiError(code, "eventId must be Unicode text; it holds a lone surrogate.", "eventId")
+    check_id(event_id, "eventId", code)
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body.
+def check_id(text: str, name: str, code: str) -> None:
+    """Refuse an id that is empty, longer than 256 characters, or no Unicode text.
 
     Raises:
-        ApiError: BadRequest when it holds anything else.
+        ApiError: with the given code.
     """
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise ApiError("BadRequest", f"The body is not JSON: {e}.") from e
-    if not isinstance(given, dict):
-        raise ApiError("BadRequest", "The body must be a JSON object.")
-    return given
-
-
-def _decode(body: bytes, strict: Callable[[bytes], T], kind: type[T]) -> T:
-    try:
-        return strict(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        known = orjson.dumps(_known_members(json_object(body), kind))
-    except orjson.JSONEncodeError as e:  # it reads 1024 levels, but writes 254
-        raise ApiError("BadRequest", "The body is nested too deep.") from e
-    try:
-        return msgspec.json.decode(known, type=kind)
-    except msgspec.ValidationError as e:
-        problem, _, path = str(e).partition(" - at ")
-        target = path.strip("`").removeprefix("$").removeprefix(".") or None
-        raise ApiError("BadRequest", f"{target or 'The body'}: {problem}.", target) from e
-
-
-def _known_members(given: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """The members `kind` knows, under their own spelling; where a body has two spellings, the last one counts."""
-    spelling = {name.lower(): name for name in (f.encode_name for f in msgspec.structs.fields(kind))}
-    return {spelling[key.lower()]: value for key, value in given.items() if key.lower() in spelling}
+    if not 1 <= len(text) <= MAX_ID:
+        raise ApiError(code, f"{name} must have 1 to {MAX_ID} characters; it has {len(text)}.", name)
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ApiError(code, f"{name} must be Unicode text; it holds a lone surrogate.", name)

@@ -5,37 +5,50 @@ The only module of `shared` that knows azure.functions, and the only place where
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from functools import lru_cache
+import re
+from collections.abc import Awaitable, Callable, Mapping
 
 import azure.functions as func
 
 from shared import app as running
+from shared.access.roles import Role
 from shared.app import App
 from shared.contract.errors import ApiError, internal_error, unavailable
-from shared.edge.keys import Keys
-from shared.edge.operations import REQUEST_ID, Call, Operation, Reply, find
-from shared.loops.loops import DEFAULT
+from shared.edge.calls import REQUEST_ID, Call, Reply
+from shared.edge.routes import MAX_UPLOAD, find
 from shared.storage import StorageError
 
 log = logging.getLogger("rankloop.web")
 
+DOCUMENT = "openapi.json"
+"""The path of the API's description, which takes no key: it holds nothing secret."""
 _FIXED = {"x-content-type-options": "nosniff"}
+_HOLE = re.compile(r"\{\*?(\w+)\}")
 
 
-async def serve(req: func.HttpRequest, path: str, operation: Operation | None = None) -> func.HttpResponse:
+def handler(route: str) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
+    """The function that answers the calls of a Functions route, such as `personalizer/{version}/rank`."""
+
+    async def http(req: func.HttpRequest) -> func.HttpResponse:
+        params = req.route_params
+        return await serve(req, _HOLE.sub(lambda hole: params.get(hole[1]) or "", route))
+
+    return http
+
+
+async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
     """Answer a request.
 
     Args:
         req: as the Functions worker hands it over.
         path: below the host, decoded, without a leading slash.
-        operation: what the path names, where the route says it already.
     """
     app = running.current()
     headers = req.headers
     try:
-        reply = await _call(app, req, headers, path, operation)
+        reply = await _call(app, req, headers, path)
     except ApiError as e:
         reply = _refusal(app, e)
     except StorageError as e:
@@ -59,28 +72,33 @@ async def serve(req: func.HttpRequest, path: str, operation: Operation | None = 
         answered[REQUEST_ID] = request_id
     if not reply.body:
         return func.HttpResponse(status_code=reply.status, headers=answered)
-    # As a header: of a mimetype like this one azure.functions drops the charset.
-    answered["Content-Type"] = "application/json; charset=utf-8"
+    # As a header: of a mimetype like JSON's azure.functions drops the charset.
+    answered["Content-Type"] = reply.content_type
     return func.HttpResponse(reply.body, status_code=reply.status, headers=answered)
 
 
-async def _call(
-    app: App, req: func.HttpRequest, headers: Mapping[str, str], path: str, operation: Operation | None
-) -> Reply:
-    _keys(app.config.key).check(headers)
-    event_id = ""
-    if operation is None:
-        operation, event_id = find(req.method.upper(), path)
+async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], path: str) -> Reply:
+    if path.lower() == DOCUMENT and req.method.upper() in ("GET", "HEAD"):
+        from shared.edge import openapi  # a cold start need not pay for what few ask for
+
+        return await asyncio.to_thread(openapi.reply, headers.get("if-none-match", ""))
+    found = find(req.method.upper(), path, req.params)
+    try:
+        loop = await app.loops.named(found.loop)
+    except ApiError as e:
+        # Whether there is such a loop is told to those alone who may open any.
+        if (await app.access.roles(headers, None)) & Role.OWNER:
+            raise
+        raise ApiError("Unauthorized", "The key is not one of this loop's keys.") from e
+    roles = await app.access.roles(headers, loop)
+    if not roles & found.route.role:
+        raise ApiError("Forbidden", f"The caller lacks the role {found.route.role.name} for this call.")
     body = req.get_body()
-    if len(body) > app.config.max_body:
-        message = f"The body has {len(body)} bytes; at most {app.config.max_body} are allowed."
-        raise ApiError("PayloadSizeExceeded", message)
-    return await operation(app, Call(DEFAULT, body, headers, event_id))
-
-
-@lru_cache(maxsize=8)
-def _keys(deployment_key: str) -> Keys:
-    return Keys(deployment_key)
+    most = MAX_UPLOAD if found.route.body is bytes else app.config.max_body
+    if len(body) > most:
+        raise ApiError("PayloadSizeExceeded", f"The body has {len(body)} bytes; at most {most} are allowed.")
+    call = Call(loop, found.loop, body, headers, found.version, found.id, req.params, req.url.partition("?")[0], roles)
+    return await found.route.operation(app, call)
 
 
 def _refusal(app: App, error: ApiError) -> Reply:

@@ -7,10 +7,11 @@ It calls VW's C++ methods below the Python wrapper, which are 2.5 to 3 times fas
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pylibvw
 from vowpalwabbit import Workspace
@@ -20,6 +21,10 @@ _predict = pylibvw.vw.predict_multi
 _learn = pylibvw.vw.learn_multi
 _finish = pylibvw.vw._finish_example_multi_ex
 
+_DRIVING = re.compile(
+    r"(?<= )(?:--initial_regressor \S+|--ring_size \d+|--dsjson|--quiet|--no_stdin|--preserve_performance_counters)"
+    r"(?= )"
+)
 _RING = "--ring_size 8"  # 2 MB a model in place of 10: VW keeps so many examples ready, and we use one at a time
 
 
@@ -60,21 +65,68 @@ class ServingModel:
             example: what `features.example` built; nothing else, since VW dies of some documents.
 
         Raises:
-            ModelError: VW refuses the example.
+            ModelError: VW refuses the example, or makes no distribution of it.
         """
+        examples = self._parsed(example)
         try:
-            examples = _parse(self._workspace, example.decode())
             _predict(self._workspace, examples)
             shared, *actions = examples
             scores = Scores(shared.get_action_scores(), [action.get_partial_prediction() for action in actions])
-            _finish(self._workspace, examples)
         except RuntimeError as e:
             raise ModelError(str(e)) from e
+        finally:
+            _finish(self._workspace, examples)
+        _check(scores.distribution)
         return scores
+
+    def score_slots(self, example: bytes) -> list[list[tuple[int, float]]]:
+        """What the model draws for each slot of a multi-slot example.
+
+        Args:
+            example: what `features.example` built with slots, each with its seed; nothing else.
+
+        Returns:
+            For each slot its actions by index, the drawn one first, with their probabilities; none where earlier
+            slots took all that it allows.
+
+        Raises:
+            ModelError: VW refuses the example, or makes no distribution of it.
+        """
+        examples = self._parsed(example)
+        try:
+            _predict(self._workspace, examples)
+            decisions: list[list[tuple[int, float]]] = examples[0].get_decision_scores()
+        except RuntimeError as e:
+            raise ModelError(str(e)) from e
+        finally:
+            _finish(self._workspace, examples)
+        for decision in decisions:
+            if decision:
+                _check([probability for _, probability in decision])
+        return decisions
+
+    def _parsed(self, example: bytes) -> list[Any]:
+        try:
+            lines: list[Any] = _parse(self._workspace, example.decode())
+        except RuntimeError as e:
+            raise ModelError(str(e)) from e
+        return lines
+
+    @property
+    def multi_slot(self) -> bool | None:
+        """Whether it draws for slots; None for a model that explores neither slots nor actions."""
+        kinds = {pylibvw.vw.pDECISION_SCORES: True, pylibvw.vw.pACTION_PROBS: False}
+        return kinds.get(self._workspace._get_prediction_type())
 
     def close(self) -> None:
         """Free VW's memory."""
         self._workspace.finish()
+
+
+def _check(distribution: list[float]) -> None:
+    """Refuse what is no distribution: some explorations make one of NaN, or of ones, of very large features."""
+    if not 0.999 < sum(distribution) < 1.001 or min(distribution) < 0.0:
+        raise ModelError("the model makes no distribution of these features")
 
 
 class Learner:
@@ -83,14 +135,18 @@ class Learner:
     Args:
         arguments: VW's arguments for a new model; those of an existing one are in its file.
         data: the model to go on from, or None for a new one.
+        resuming: the few arguments that are not in the file.
 
     Raises:
         ModelError: VW does not take the file or the arguments.
     """
 
-    def __init__(self, arguments: str, data: bytes | None) -> None:
+    def __init__(self, arguments: str, data: bytes | None, resuming: str = "") -> None:
         options = f"--dsjson --quiet --preserve_performance_counters {_RING}"
-        self._workspace = _load(data, options) if data is not None else _open(f"{arguments} {options}")
+        if data is None:
+            self._workspace = _open(f"{arguments} {options}")
+        else:
+            self._workspace = _load(data, f"{options} {resuming}")
 
     def learn(self, line: bytes) -> None:
         """Learn one joined line.
@@ -106,10 +162,18 @@ class Learner:
             examples = _parse(self._workspace, line.decode())
             if len(examples) < 2:  # VW passes over what it cannot read; the one example is not ours to give back
                 raise ModelError("VW reads no event in the line")
-            _learn(self._workspace, examples)
-            _finish(self._workspace, examples)
+            try:
+                _learn(self._workspace, examples)
+            finally:
+                _finish(self._workspace, examples)
         except (RuntimeError, UnicodeDecodeError) as e:
             raise ModelError(str(e)) from e
+
+    @property
+    def arguments(self) -> str:
+        """VW's own account of the model's arguments: all that it implies, too, but not how we drive it."""
+        given = f" {self._workspace.get_arguments()} "
+        return " ".join(_DRIVING.sub(" ", given).split())
 
     @property
     def loss(self) -> float:

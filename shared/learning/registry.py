@@ -14,6 +14,9 @@ import msgspec
 
 from shared.storage import Blobs, Conflict, StorageError, documents
 
+_FIRST_POLICY = "--cb_explore_adf --power_t 0 --learning_rate 0.001 --cb_type mtr --quadratic ::"
+"""The lineage of versions that do not name theirs: they are from before policies could be changed."""
+
 
 class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A model version, as the pointer names it.
@@ -22,6 +25,8 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         version: its name.
         sha256: of its bytes. VW loads a truncated model without a word, so this is checked first.
         arguments: what VW was started with when it was new.
+        policy: the lineage that goes on from it; see `Job`.
+        blank: whether there is no model: the loop's was deleted, and learning begins anew behind `trained_through`.
         trained_through: every window of the joined log before this bucket is learned.
         events: how many events it has learned in all.
         reward: what the model would have earned on its own events as it went, by IPS: the mean progressive reward.
@@ -39,6 +44,8 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     reward: float
     created: float
     first_created: float
+    policy: str = _FIRST_POLICY
+    blank: bool = False
     parent: str | None = None
     format: int = 1
 
@@ -104,9 +111,56 @@ async def point(blobs: Blobs, loop_id: str, version: Version, etag: str | None) 
     await blobs.put(pointer_path(loop_id), msgspec.json.encode(version), etag)
 
 
+async def install(
+    blobs: Blobs, loop_id: str, model: bytes, arguments: str, policy: str, trained_through: int, now: float
+) -> Version:
+    """Make a model from outside serve, whatever served before; learning goes on from it.
+
+    Args:
+        blobs: hold the loop's models.
+        loop_id: the loop.
+        model: the file, checked.
+        arguments: as in `Version`, as the next two.
+        policy: the lineage.
+        trained_through: a bucket.
+        now: seconds since the epoch.
+    """
+    version = Version(
+        version=version_name(trained_through, model),
+        sha256=hashlib.sha256(model).hexdigest(),
+        arguments=arguments,
+        policy=policy,
+        trained_through=trained_through,
+        events=0,
+        reward=0.0,
+        created=now,
+        first_created=now,
+    )
+    await store(blobs, loop_id, version, model)
+    await _succeed(blobs, loop_id, version)
+    return version
+
+
+async def reset(blobs: Blobs, loop_id: str, trained_through: int, now: float) -> None:
+    """Make a loop forget its model; what is joined after `trained_through` is learned anew."""
+    nothing = Version("", "", "", trained_through, 0, 0.0, now, now, blank=True)
+    await _succeed(blobs, loop_id, nothing)
+
+
+async def _succeed(blobs: Blobs, loop_id: str, version: Version) -> None:
+    """Move the pointer to a version, whatever it points at by then."""
+    while True:
+        before, etag = await current(blobs, loop_id)
+        parent = before.version if before and not before.blank else None
+        try:
+            return await point(blobs, loop_id, msgspec.structs.replace(version, parent=parent), etag)
+        except Conflict:
+            continue  # a trainer has published meanwhile
+
+
 def properties(version: Version | None) -> dict[str, str]:
     """The ModelProperties of the API (contract 1.4): the year 1 stands for a model that was never made."""
-    if version is None:
+    if version is None or version.blank:
         return dict.fromkeys(("creationTime", "lastModifiedTime"), "0001-01-01T00:00:00+00:00")
     times = {"creationTime": version.first_created, "lastModifiedTime": version.created}
     return {name: datetime.fromtimestamp(time, UTC).isoformat() for name, time in times.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,11 @@ from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
 
-_SKIP = b'"_skipLearn":true'
-_HEAD_END = b',"o":['
-"""Ends the part of a line in which the join writes and no caller's text stands."""
+_HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("_label_cost")?')
+"""How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
 MAX_EVENTS = 100_000
-"""Events learned before a version is published in any case: what a killed run repeats at most."""
+"""Events learned before a version is published in any case: what a killed run repeats at most. A model of a new policy
+is published only when it is done, since the one it replaces knows more until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,35 @@ class Job:
 
     Attributes:
         loop_id: the loop.
-        arguments: VW's arguments for the loop's first model.
+        arguments: VW's arguments for a new model.
+        resuming: those of them that an existing model must be told again.
+        policy: names what models must share to go on from each other; a change makes a new model from the log.
+        multi_slot: whether events are multi-slot ones; others are left out.
+        mode: the learning mode; events of another one are left out (contract 5.2).
         watermark: the joined log is whole up to this bucket.
+        since: what the log held before this bucket is deleted.
+        retrain_days: days of log that a new model is built from; 0 for the whole log.
         export_frequency: seconds between published models.
     """
 
     loop_id: str
     arguments: str
+    resuming: str
+    policy: str
+    multi_slot: bool
+    mode: str
     watermark: int
+    since: int
+    retrain_days: int
     export_frequency: float
+
+    def takes(self, line: bytes) -> bool:
+        """Whether a joined line is for learning."""
+        head = _HEAD.match(line)
+        if head is None:
+            return False
+        skip, mode, single = head.groups()
+        return not skip and (mode or b"Online") == self.mode.encode() and (single is None) == self.multi_slot
 
 
 @dataclass(slots=True)
@@ -51,7 +72,8 @@ class Lesson:
 
     Attributes:
         events: lines learned.
-        skipped: lines of events that are not to be learned: deferred, and never activated.
+        skipped: lines of events that are not to be learned: deferred and never activated, or of another learning mode
+            or problem than the loop's.
         loss: the sum of their progressive losses.
         refused: lines that VW would not take.
     """
@@ -61,13 +83,20 @@ class Lesson:
     loss: float = 0.0
     refused: int = 0
 
+    def add(self, other: Lesson) -> None:
+        """Count what another run of lines gave, too."""
+        self.events += other.events
+        self.skipped += other.skipped
+        self.loss += other.loss
+        self.refused += other.refused
 
-def learn(learner: Learner, lines: Sequence[bytes]) -> Lesson:
-    """Learn joined lines in order."""
+
+def learn(learner: Learner, lines: Sequence[bytes], job: Job) -> Lesson:
+    """Learn those of the joined lines that are for learning, in order."""
     lesson = Lesson()
     before = learner.loss
     for line in lines:
-        if line.find(_SKIP, 0, line.find(_HEAD_END)) >= 0:
+        if not job.takes(line):
             lesson.skipped += 1
             continue
         try:
@@ -108,76 +137,93 @@ class Trainer:
         """
         catching_up = False
         while True:
-            version, etag = await registry.current(self._blobs, job.loop_id)
-            if version is not None and version.trained_through >= job.watermark:
-                return None
-            if version is not None and not catching_up and now < next_export(version.created, job.export_frequency):
-                return next_export(version.created, job.export_frequency)
+            current, etag = await registry.current(self._blobs, job.loop_id)
+            if current is not None and not renews(job, current):
+                if current.trained_through >= job.watermark:
+                    return None
+                due = next_export(current.created, job.export_frequency)
+                if not catching_up and not current.blank and now < due:
+                    return due
             try:
-                trained_through = await self._extend(job, version, etag, now)
+                trained_through = await self._extend(job, current, etag, now)
             except Conflict:
-                self._counters.add("train.rivals")  # another run has published: go on from there
-                catching_up = False
-                continue
+                # Another run has published, or a model was imported or deleted; the job may be of an old policy by now.
+                self._counters.add("train.rivals")
+                return now
             if trained_through >= job.watermark:
                 return None
             catching_up = True  # the rest is due as well, not only in the next slot
 
-    async def _extend(self, job: Job, parent: Version | None, etag: str | None, now: float) -> int:
-        """Learn up to 100,000 more events and publish; returns the bucket that the new version is trained through."""
-        start = parent.trained_through if parent else 0
-        windows = await joined.windows(self._blobs, job.loop_id, start, job.watermark)
+    async def _extend(self, job: Job, current: Version | None, etag: str | None, now: float) -> int:
+        """Learn up to 100,000 more events, or a whole new model, and publish.
+
+        Returns:
+            The bucket up to which there is nothing more to learn for this version.
+        """
+        renewed = current is not None and renews(job, current)
+        parent = None if current is None or current.blank or renewed else current
+        windows = await joined.windows(self._blobs, job.loop_id, _start(job, current, renewed), job.watermark)
         data = await registry.load(self._blobs, job.loop_id, parent) if parent else None
-        learner = await asyncio.to_thread(Learner, job.arguments, data)
-        events, skipped, loss, trained_through = 0, 0, 0.0, job.watermark
+        learner = await asyncio.to_thread(Learner, job.arguments, data, job.resuming)
+        learned, trained_through = Lesson(), job.watermark
         try:
             for window in windows:
-                if events >= MAX_EVENTS:
+                if learned.events >= MAX_EVENTS and not renewed:
                     trained_through = window.start
                     break
-                lesson = await asyncio.to_thread(learn, learner, await joined.read(self._blobs, job.loop_id, window))
-                events += lesson.events
-                skipped += lesson.skipped
-                loss += lesson.loss
+                lines = await joined.read(self._blobs, job.loop_id, window)
+                lesson = await asyncio.to_thread(learn, learner, lines, job)
+                learned.add(lesson)
                 if lesson.refused:
                     self._counters.add("train.refused", lesson.refused)
                     log.error("%d lines of %s were refused by VW", lesson.refused, window)
-            if not windows and parent is None:
-                return trained_through
+            if not learned.events and (renewed or not (parent or windows)):
+                return trained_through  # what serves now knows more than a model of nothing
             model = await asyncio.to_thread(learner.save)
         finally:
             learner.close()
-        await self._publish(job, parent, etag, model, trained_through, events, loss, now)
-        self._counters.add("train.skipped", skipped)
+        await self._publish(_version(job, current, parent, model, trained_through, learned, now), job, model, etag)
+        self._counters.add("train.events", learned.events)
+        self._counters.add("train.skipped", learned.skipped)
         return trained_through
 
-    async def _publish(
-        self,
-        job: Job,
-        parent: Version | None,
-        etag: str | None,
-        model: bytes,
-        trained_through: int,
-        events: int,
-        loss: float,
-        now: float,
-    ) -> None:
-        learned = (parent.events if parent else 0) + events
-        earned = (parent.reward * parent.events if parent else 0.0) - loss
-        version = Version(
-            version=registry.version_name(trained_through, model),
-            sha256=hashlib.sha256(model).hexdigest(),
-            arguments=parent.arguments if parent else job.arguments,
-            trained_through=trained_through,
-            events=learned,
-            reward=earned / learned if learned else 0.0,
-            created=now,
-            first_created=parent.first_created if parent else now,
-            parent=parent.version if parent else None,
-        )
+    async def _publish(self, version: Version, job: Job, model: bytes, etag: str | None) -> None:
         await registry.store(self._blobs, job.loop_id, version, model)
         await registry.point(self._blobs, job.loop_id, version, etag)
         self._counters.add("train.versions")
-        self._counters.add("train.events", events)
         log.info("loop %s serves %s: %d events, mean progressive reward %.4f",
-                 job.loop_id, version.version, learned, version.reward)  # fmt: skip
+                 job.loop_id, version.version, version.events, version.reward)  # fmt: skip
+
+
+def renews(job: Job, current: Version) -> bool:
+    """Whether a new model is due, since the loop's policy has changed. A deleted model stays deleted."""
+    return not current.blank and current.policy != job.policy
+
+
+def _start(job: Job, current: Version | None, renewed: bool) -> int:
+    """The bucket from which on there is something to learn."""
+    if renewed:
+        start = job.watermark - job.retrain_days * 86_400 if job.retrain_days else 0
+    else:
+        start = current.trained_through if current else 0
+    return max(start, job.since)
+
+
+def _version(
+    job: Job, current: Version | None, parent: Version | None, model: bytes, through: int, learned: Lesson, now: float
+) -> Version:
+    events = (parent.events if parent else 0) + learned.events
+    earned = (parent.reward * parent.events if parent else 0.0) - learned.loss
+    before = None if current is None or current.blank else current
+    return Version(
+        version=registry.version_name(through, model),
+        sha256=hashlib.sha256(model).hexdigest(),
+        arguments=parent.arguments if parent else job.arguments,
+        policy=job.policy,
+        trained_through=through,
+        events=events,
+        reward=earned / events if events else 0.0,
+        created=now,
+        first_created=before.first_created if before else now,
+        parent=before.version if before else None,
+    )

@@ -1,8 +1,8 @@
 """Notes which spans of time hold journal rows, so that a timer learns from one read what there is to do.
 
 A writer notes a span before it acknowledges the span's first row; the join takes the note away when it has passed
-the span. The train timer is told in the same way that a loop's joined log has grown. Notes are only ever added twice
-or taken away late, which costs a look and nothing else.
+the span. The train timer is told in the same way that a loop's joined log has grown, and when to sweep. Notes are only
+ever added twice or taken away late, which costs a look and nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from shared.storage import Conflict, Row, Tables
 TABLE = "activity"
 _JOIN = "join"
 _TRAIN = "train"
+_SWEEP = "sweep"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,10 +88,26 @@ class Untrained:
     etag: str
 
 
+async def for_train_timer(tables: Tables) -> tuple[list[Untrained], float | None]:
+    """The loops whose joined log has grown, and when the next sweep is due, None before the first: one read."""
+    grown: list[Untrained] = []
+    sweep: float | None = None
+    async for row, etag in tables.query(TABLE, (_SWEEP, _TRAIN + "~")):
+        if row["PartitionKey"] == _TRAIN:
+            grown.append(Untrained(str(row["RowKey"]), float(row["after"]), etag))
+        else:
+            sweep = float(row["after"])
+    return grown, sweep
+
+
 async def untrained(tables: Tables) -> list[Untrained]:
-    """The loops whose joined log has grown: one read."""
-    rows = tables.query(TABLE, (_TRAIN, _TRAIN + "~"))
-    return [Untrained(str(row["RowKey"]), float(row["after"]), etag) async for row, etag in rows]
+    """The loops whose joined log has grown."""
+    return (await for_train_timer(tables))[0]
+
+
+async def put_off_sweep(tables: Tables, until: float) -> None:
+    """Sweep the deployment at `until`, and not before."""
+    await tables.put(TABLE, {"PartitionKey": _SWEEP, "RowKey": _SWEEP, "after": until})
 
 
 async def put_off(tables: Tables, note: Untrained, until: float) -> None:
@@ -105,3 +122,14 @@ async def trained(tables: Tables, note: Untrained) -> None:
         await tables.delete(TABLE, _TRAIN, note.loop_id, note.etag)
     except Conflict:
         return
+
+
+async def forget_loop(tables: Tables, loop_id: str) -> int:
+    """Take away every note of a loop that is gone; returns how many there were."""
+    spans = (await noted(tables)).get(loop_id, [])
+    for span in spans:
+        await forget(tables, span)
+    grown = loop_id in {note.loop_id for note in await untrained(tables)}
+    if grown:
+        await tables.delete(TABLE, _TRAIN, loop_id)
+    return len(spans) + grown

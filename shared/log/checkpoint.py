@@ -26,14 +26,16 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     """How far a loop's join has come.
 
     Attributes:
-        watermark: every bucket before it is in the joined log.
+        watermark: every bucket before it is in the joined log, or was given up.
+        since: what is in the joined log before this time is deleted, or about to be; see `shared.log.retention`.
         plan: the window in work, or None.
         shards: every shard that ever held rows of this loop.
-        events, rewarded, retries, inactive, duplicates: totals over all windows; see `join.Joined`.
+        events, rewarded, retries, inactive, duplicates, empty_slots: totals over all windows; see `join.Joined`.
         format: of this record.
     """
 
     watermark: int = 0
+    since: int = 0
     plan: Plan | None = None
     shards: list[int] = msgspec.field(default_factory=list)
     events: int = 0
@@ -41,6 +43,7 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     retries: int = 0
     inactive: int = 0
     duplicates: int = 0
+    empty_slots: int = 0
     format: int = 1
 
 

@@ -7,13 +7,26 @@ the same bytes, whoever computes it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+import msgspec
 import orjson
 
 from shared.log.buckets import EARLY
-from shared.log.records import Observed, Ranked, decode_observed, decode_ranked, event_key, mark, unmark
+from shared.log.records import (
+    APPRENTICE,
+    ONLINE,
+    Observed,
+    Ranked,
+    RankedSlot,
+    decode_observed,
+    decode_ranked,
+    event_key,
+    mark,
+    unmark,
+)
 from shared.log.reward import aggregate
 
 MIN_PROBABILITY = 0.001
@@ -47,6 +60,7 @@ class Joined:
         retries: repeated event ids within two minutes, left out: a client's retry of the same decision.
         inactive: deferred events that were never activated; they are in `lines`, marked `_skipLearn`.
         duplicates: observations repeated under one request id, left out.
+        empty_slots: slots for which earlier ones had left no action; they are in `lines`, without a label.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -54,17 +68,30 @@ class Joined:
     retries: int = 0
     inactive: int = 0
     duplicates: int = 0
+    empty_slots: int = 0
+
+
+T = TypeVar("T")
+
+
+def readable(decode: Callable[[bytes], T], lines: Iterable[bytes]) -> Iterator[T]:
+    """The records of those lines that can be decoded. One that cannot must not hold up the others for ever."""
+    for line in lines:
+        try:
+            yield decode(line)
+        except msgspec.MsgspecError:
+            continue
 
 
 def decode_events(lines: Iterable[bytes]) -> list[Ranked]:
-    """The rank lines of a window, in order of arrival."""
+    """The rank lines of a window, in order of arrival; see `readable`."""
     # Sorted as text first, so that the order in which rows are read decides nothing, not even between twins.
-    return sorted(map(decode_ranked, sorted(lines)), key=lambda event: (event.t, event.e))
+    return sorted(readable(decode_ranked, sorted(lines)), key=lambda event: (event.t, event.e))
 
 
 def observations_of(keys: Set[str], lines: Iterable[bytes]) -> list[Observed]:
-    """Those of the observation lines that are of the events with these keys."""
-    return [observation for observation in map(decode_observed, lines) if observation.e in keys]
+    """Those of the observation lines that are of the events with these keys; see `readable`."""
+    return [observation for observation in readable(decode_observed, lines) if observation.e in keys]
 
 
 def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterable[bytes], rules: Rules) -> Joined:
@@ -97,7 +124,7 @@ def _by_event(observed: Iterable[Observed], result: Joined) -> dict[str, list[Ob
     """Observations by event in order of arrival, none twice under one request id."""
     found: dict[str, list[Observed]] = defaultdict(list)
     seen: set[tuple[str, str, str]] = set()
-    for o in sorted(observed, key=lambda o: (o.t, o.q or "", o.v, o.k)):
+    for o in sorted(observed, key=lambda o: (o.t, o.q or "", o.v, o.k, o.s or [])):
         if o.q is not None and (o.e, o.q, o.k) in seen:
             result.duplicates += 1
             continue
@@ -108,27 +135,67 @@ def _by_event(observed: Iterable[Observed], result: Joined) -> dict[str, list[Ob
 
 
 def _line(event: Ranked, observations: Sequence[Observed], rules: Rules, result: Joined) -> bytes:
-    rewards = [o.v for o in observations if o.k == "r"]
-    result.rewarded += bool(rewards)
-    reward = aggregate(rewards, rules.aggregation, rules.default_reward)
-    low, high = rules.reward_range
-    head: dict[str, object] = {
-        "_label_cost": _cost(min(high, max(low, reward))),
+    flags: dict[str, object] = {}
+    if event.d and not any(o.k == "a" for o in observations):
+        flags["_skipLearn"] = True
+        result.inactive += 1
+    if event.m != ONLINE:
+        flags["mode"] = event.m
+    dsjson = bytes(event.r)
+    if event.s is None:
+        result.rewarded += any(o.k == "r" and o.s is None for o in observations)
+        outcome = _outcome(event, observations, rules)
+        return orjson.dumps({**flags, **outcome})[:-1] + b"," + dsjson[1:]
+    known = {slot.id for slot in event.s}
+    result.rewarded += any(name in known for o in observations for name, _ in o.s or ())
+    result.empty_slots += sum(not slot.actions for slot in event.s)
+    outcomes = orjson.dumps([_slot_outcome(slot, event, observations, rules) for slot in event.s])
+    # VW reads the outcomes only behind the slots in `c`, which is in dsjson.
+    return (orjson.dumps(flags)[:-1] + b"," if flags else b"{") + dsjson[1:-1] + b',"_outcomes":' + outcomes + b"}"
+
+
+def _outcome(event: Ranked, observations: Sequence[Observed], rules: Rules) -> dict[str, object]:
+    observed = [o for o in observations if o.s is None]
+    reward = aggregate([o.v for o in observed if o.k == "r"], rules.aggregation, rules.default_reward)
+    return {
+        "_label_cost": _label(reward, event.a == 0, event.m, rules),
         "_label_probability": max(event.p, MIN_PROBABILITY),
         "_label_Action": event.a + 1,
         "_labelIndex": event.a,
         "_original_label_cost": _cost(reward),
+        "o": [{**({"v": o.v} if o.k == "r" else {}), "EventId": event.e, "ActionTaken": o.k == "a"} for o in observed],
     }
-    if event.d and not any(o.k == "a" for o in observations):
-        head["_skipLearn"] = True
-        result.inactive += 1
-    head["o"] = [
-        {"EventId": event.e, "ActionTaken": True}
-        if o.k == "a"
-        else {"v": o.v, "EventId": event.e, "ActionTaken": False}
-        for o in observations
-    ]
-    return orjson.dumps(head)[:-1] + b"," + bytes(event.r)[1:]
+
+
+def _slot_outcome(slot: RankedSlot, event: Ranked, observations: Sequence[Observed], rules: Rules) -> dict[str, object]:
+    rewards: list[float] = []
+    observed: list[dict[str, object]] = []
+    for o in observations:
+        if o.k == "a":
+            observed.append({"EventId": event.e, "Index": slot.id, "ActionTaken": True})
+        for name, value in o.s or ():
+            if name == slot.id:
+                rewards.append(value)
+                observed.append({"v": value, "EventId": event.e, "Index": slot.id, "ActionTaken": False})
+    outcome: dict[str, object] = {"_id": slot.id, "_a": slot.actions, "_p": slot.probabilities, "_o": observed}
+    if not slot.actions:
+        return outcome  # VW learns nothing of an outcome without a cost and without actions
+    reward = aggregate(rewards, rules.aggregation, rules.default_reward)
+    imitates = slot.actions[0] == slot.baseline
+    return {
+        "_label_cost": _label(reward, imitates, event.m, rules),
+        **outcome,
+        "_p": [max(slot.probabilities[0], MIN_PROBABILITY), *slot.probabilities[1:]],
+        "_original_label_cost": _cost(reward),
+    }
+
+
+def _label(reward: float, imitates: bool, mode: str, rules: Rules) -> float:
+    """The cost that learning sees: in apprentice mode, whether the draw was the baseline's action (contract 5.4)."""
+    if mode == APPRENTICE:
+        return _cost(float(imitates))
+    low, high = rules.reward_range
+    return _cost(min(high, max(low, reward)))
 
 
 def _cost(reward: float) -> float:

@@ -16,7 +16,7 @@ from itertools import groupby
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, joined, rows
+from shared.log import activity, joined, retention, rows
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
@@ -152,7 +152,7 @@ class Joiner:
         assert checkpoint.plan is not None  # noqa: S101 - for the type checker
         window = Window(checkpoint.plan.start, checkpoint.plan.end)
         passed: list[_Key] = []
-        outcome, arrived = await self._join(loop.loop_id, window, checkpoint.plan.rules, checkpoint.shards, passed)
+        outcome, arrived = await self._join(loop.loop_id, window, checkpoint, checkpoint.plan.rules, passed)
         same = await joined.write(self._blobs, loop.loop_id, window, "dsjson", outcome.lines)
         same &= await joined.write(self._blobs, loop.loop_id, window, "observations", arrived)
         done = msgspec.structs.replace(
@@ -164,6 +164,7 @@ class Joiner:
             retries=checkpoint.retries + outcome.retries,
             inactive=checkpoint.inactive + outcome.inactive,
             duplicates=checkpoint.duplicates + outcome.duplicates,
+            empty_slots=checkpoint.empty_slots + outcome.empty_slots,
         )
         following = await self._plan(loop, done, spans, now)
         await checkpoints.save(self._blobs, loop.loop_id, following or done, etag)
@@ -178,10 +179,11 @@ class Joiner:
             for table, partition, row in passed:
                 await self._tables.delete(table, partition, row)
         if checkpoint.watermark // 86400 != window.end // 86400:
-            await self._drop_days_before(loop.loop_id, window.end - 86400)
+            # The days that no later window reads; never today's, whose name Azure would refuse for a while.
+            await retention.drop_journal(self._tables, self._blobs, loop.loop_id, day_of(window.end - 86400))
 
     async def _join(
-        self, loop_id: str, window: Window, rules: Rules, shards: Sequence[int], passed: list[_Key]
+        self, loop_id: str, window: Window, checkpoint: Checkpoint, rules: Rules, passed: list[_Key]
     ) -> tuple[Joined, list[bytes]]:
         """Read and join a window.
 
@@ -189,7 +191,9 @@ class Joiner:
             What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
             rows that no later window reads.
         """
-        keep_from = window.end - EARLY
+        keep_from, shards = window.end - EARLY, checkpoint.shards
+        # What was deleted is no twin of an event that comes later, nor its reward.
+        early = max(window.start - EARLY, checkpoint.since)
 
         def note(stream: str, row: Row) -> None:
             if _bucket(row) < keep_from:
@@ -198,7 +202,7 @@ class Joiner:
 
         earlier: list[bytes] = []
         columns = ("PartitionKey", "RowKey", "h")
-        async for row in self._read(loop_id, "rank", window.start - EARLY, window.start, shards, columns):
+        async for row in self._read(loop_id, "rank", early, window.start, shards, columns):
             earlier.append(bytes(row["h"]))  # type: ignore[arg-type]
             note("rank", row)
         ranked: list[bytes] = []
@@ -206,11 +210,14 @@ class Joiner:
             ranked += await rows.lines(row, self._blobs)
             note("rank", row)
         events = await asyncio.to_thread(decode_events, ranked)
+        if damaged := len(ranked) - len(events):
+            self._counters.add("join.damaged", damaged)
+            log.error("%d rank lines of %s cannot be decoded and are not in the log", damaged, window)
         keys = {event_key(event.e) for event in events}
         observed: list[Observed] = []
         arrived: list[tuple[int, str, list[bytes]]] = []
         last = next_bucket(window.end + rules.wait) if events else window.end
-        async for row in self._read(loop_id, "obs", window.start - EARLY, last, shards):
+        async for row in self._read(loop_id, "obs", early, last, shards):
             lines = await rows.lines(row, self._blobs)
             observed += observations_of(keys, lines)
             if window.start <= _bucket(row) < window.end:
@@ -234,16 +241,6 @@ class Joiner:
                 between = (rows.partition_key(shard, first), rows.partition_key(shard, last))
                 async for row, _ in self._tables.query(rows.table_name(stream, loop_id, day), between, select):
                     yield row
-
-    async def _drop_days_before(self, loop_id: str, time: int) -> None:
-        """Drop the day tables that no later window reads; never today's, whose name Azure would refuse for a while."""
-        day = day_of(time)
-        for stream in ("rank", "obs"):
-            for table in await self._tables.names(rows.table_name(stream, loop_id, "")):
-                if table < rows.table_name(stream, loop_id, day):
-                    await self._tables.drop(table)
-                    for path in await self._blobs.names(f"journal/{table}/"):
-                        await self._blobs.delete(path)
 
 
 def _bucket(row: Row) -> int:

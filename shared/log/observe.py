@@ -28,7 +28,14 @@ class Observer:
         self._deadline = deadline
 
     async def observe(
-        self, loop_id: str, waits: Waits, event_id: str, kind: Literal["r", "a"], value: float, request_id: str | None
+        self,
+        loop_id: str,
+        waits: Waits,
+        event_id: str,
+        kind: Literal["r", "a"],
+        request_id: str | None,
+        value: float = 0.0,
+        slots: list[tuple[str, float]] | None = None,
     ) -> None:
         """Log one observation; returns when it is durable.
 
@@ -37,17 +44,19 @@ class Observer:
             waits: the loop's reward waits.
             event_id: checked; whether it was ever ranked does not matter (contract 4.3).
             kind: "r" for a reward, "a" for an activation.
-            value: the reward; 0 for an activation.
             request_id: the caller's `x-ms-client-request-id`; a repetition under the same one counts once.
+            value: the reward of a single-slot event.
+            slots: the rewards of a multi-slot event by slot id.
 
         Raises:
             ApiError: OperationNotAllowed when it is not known to be durable in time: it may count or not.
         """
         await self._clock.ensure()
         time = self._journal.now()
-        # An id that is longer than any SDK's would only fill the log; without one, each call counts.
-        known = request_id if request_id is not None and len(request_id) <= _MAX_REQUEST_ID else None
-        line = encode_observed(Observed(event_key(event_id), time, kind, value, known))
+        # An id that is longer or odder than any SDK's would only burden the log; without one, each call counts.
+        usual = request_id is not None and len(request_id) <= _MAX_REQUEST_ID and request_id.isascii()
+        known = request_id if usual else None
+        line = encode_observed(Observed(event_key(event_id), time, kind, value, slots, known))
         try:
             written = self._journal.append("obs", loop_id, waits, line, time)
         except Full as e:

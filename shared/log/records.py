@@ -15,8 +15,28 @@ import msgspec
 VERSION = 1
 """Format of the lines, kept with each row; readers know every version that was ever released."""
 
+ONLINE, APPRENTICE, LOGGING_ONLY = MODES = ("Online", "Apprentice", "LoggingOnly")
+"""Learning modes, as the API spells them (contract 5.4)."""
+
 _mark = struct.Struct(">8sd")
 MARK_BYTES = _mark.size
+
+
+class RankedSlot(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What was decided for one slot of a multi-slot rank call.
+
+    Attributes:
+        id: the slot's id.
+        actions: indices of the request's actions, from 0, the chosen one first; empty where earlier slots took all
+            that this one allows.
+        probabilities: of `actions`.
+        baseline: the index of the action that stood there before Personalizer.
+    """
+
+    id: str
+    actions: list[int]
+    probabilities: list[float]
+    baseline: int
 
 
 class Ranked(msgspec.Struct, frozen=True, gc=False):
@@ -26,8 +46,10 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
         e: the event id.
         t: when it arrived, by the storage's clock, in seconds.
         d: whether it waits for activation.
-        a: the chosen action: its index among the ranked ones, from 0.
+        a: the chosen action: its index among the ranked ones, from 0, of which that one is the baseline.
         p: the probability it was chosen with, in (0, 1].
+        s: in multi-slot, the slots in place of `a` and `p`.
+        m: the learning mode it was decided in.
         r: the dsjson members that the join takes over as they are, as one JSON object: Timestamp, Version, EventId,
             a (actions from 1, chosen first), p (their probabilities), c (the example VW saw), VWState, and, where some
             actions were excluded, their [index, id] in the request.
@@ -36,9 +58,11 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
     e: str
     t: float
     d: bool
-    a: int
-    p: float
     r: msgspec.Raw
+    a: int = 0
+    p: float = 1.0
+    s: list[RankedSlot] | None = None
+    m: str = ONLINE
 
 
 class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -49,6 +73,7 @@ class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         t: when it arrived, by the storage's clock, in seconds.
         k: "r" for a reward, "a" for an activation.
         v: the reward's value.
+        s: in multi-slot, slot ids with their rewards in place of `v`.
         q: the caller's `x-ms-client-request-id`: SDKs repeat a call under the same one, so it counts once.
     """
 
@@ -56,6 +81,7 @@ class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     t: float
     k: Literal["r", "a"]
     v: float = 0.0
+    s: list[tuple[str, float]] | None = None
     q: str | None = None
 
 
@@ -73,14 +99,23 @@ def event_key(event_id: str) -> str:
     return event_id.replace("%2F", "/").replace("%2f", "/") if "%2" in event_id else event_id
 
 
-def ranked_line(event_id: bytes, time: float, deferred: bool, chosen: int, probability: float, dsjson: bytes) -> bytes:
-    """The journal line of a rank call; `event_id` and `dsjson` are JSON already. See `Ranked`."""
-    return b'{"e":%b,"t":%.6f,"d":%b,"a":%d,"p":%.9g,"r":%b}' % (
+def ranked_line(event_id: bytes, time: float, deferred: bool, choice: bytes, mode: str, dsjson: bytes) -> bytes:
+    """The journal line of a rank call; see `Ranked`.
+
+    Args:
+        event_id: JSON already.
+        time: in seconds.
+        deferred: whether it waits for activation.
+        choice: the members `a` and `p`, or `s`, as JSON without braces.
+        mode: a learning mode.
+        dsjson: what the join takes over as it is.
+    """
+    return b'{"e":%b,"t":%.6f,"d":%b,%b,"m":"%b","r":%b}' % (
         event_id,
         time,
         b"true" if deferred else b"false",
-        chosen,
-        probability,
+        choice,
+        mode.encode(),
         dsjson,
     )
 

@@ -1,27 +1,33 @@
 """Turns loop names into loops with their current settings, as every instance of the deployment sees them.
 
-`deployment.json` names the loops and counts the changes of any loop's settings; it is the one blob that is polled. A
-loop's own settings are read again only when the count has moved (docs/adr/0008).
+`deployment.json` names the loops and the state of each one's settings; it is the one blob that is polled. A loop's own
+settings are read again only when that has changed (docs/adr/0008).
 """
 
 from __future__ import annotations
 
+import logging
+import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import orjson
 
 from shared.clock import StorageClock
 from shared.contract.errors import ApiError
-from shared.freshness import Freshness
+from shared.freshness import Freshness, Keep
 from shared.log import activity
 from shared.log.buckets import Waits, next_bucket
-from shared.log.joiner import LoopRules
-from shared.loops.service import ServiceConfiguration
-from shared.storage import Blobs, Conflict, StorageError, Tables, Unavailable, documents
+from shared.loops import keys, policy, settings
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
+from shared.loops.service import DAY, ServiceConfiguration
+from shared.loops.settings import Loop
+from shared.storage import Blob, Blobs, Conflict, StorageError, Tables, Unavailable, documents
+
+log = logging.getLogger("rankloop.loops")
 
 DEFAULT = "default"
 DEPLOYMENT = "deployment.json"
@@ -29,45 +35,18 @@ NOTICE = 60
 """Seconds ahead that a changed wait begins, where events are pending; see `Waits`."""
 REMEMBERED = 90 * 86_400
 """Seconds for which past waits are kept: longer than any join is behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A learning loop.
-
-    Attributes:
-        id: 32 hex digits, for ever; names its tables, rows and blobs.
-        configuration: its service settings.
-        waits: the reward waits, past and coming.
-        etag: the state of its settings blob.
-    """
-
-    id: str
-    configuration: ServiceConfiguration
-    waits: Waits
-    etag: str
-
-    def rules(self) -> LoopRules:
-        """The loop as the join sees it."""
-        held = self.configuration
-        return LoopRules(self.id, self.waits, held.default_reward, held.reward_aggregation, held.reward_range)
+FIRST_OPTIMIZATION = 15 * DAY
+"""Seconds from a loop's making to its first auto-optimization (contract 3.1)."""
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 class _Deployment(msgspec.Struct):
+    """The loops by name, the state (ETag) of each one's settings, and loops that are gone, by when they went."""
+
     loops: dict[str, str]
-    version: int = 0
-    format: int = 1
-
-
-class _Settings(msgspec.Struct):
-    configuration: ServiceConfiguration
-    waits: Annotated[list[tuple[int, float]], msgspec.Meta(min_length=1)]
-    format: int = 1
-
-
-def settings_path(loop_id: str) -> str:
-    """The blob of a loop's settings."""
-    return f"loops/{loop_id}/settings.json"
+    settings: dict[str, str] = {}
+    deleted: dict[str, float] = {}
+    format: int = documents.FORMAT
 
 
 class Loops:
@@ -91,7 +70,7 @@ class Loops:
         """The loop of a name, as it was at most 5 s ago.
 
         Raises:
-            ApiError: ResourceNotFound when there is no such loop.
+            ApiError: FrontEndNotFound when there is no such loop.
             Unavailable: storage does not answer, and the loop was never seen.
         """
         await self._freshness.ensure()
@@ -102,9 +81,9 @@ class Loops:
             raise Unavailable("the loop's settings could not be read yet")
         loop_id = self._deployment.loops.get(name)
         if loop_id is None:
-            raise ApiError("ResourceNotFound", f"There is no loop named {name[:64]!r}.")
+            raise ApiError("FrontEndNotFound", f"There is no loop named {name[:64]!r}.")
         etag = self._etag
-        loop = await self._read(loop_id)
+        loop = await self.by_id(loop_id)
         if self._etag == etag:  # else a change was seen meanwhile, and this may be from before it
             self._loops[name] = loop
         return loop
@@ -115,33 +94,120 @@ class Loops:
         Raises:
             StorageError: there is no such loop, or storage does not answer.
         """
-        return await self._read(loop_id)
+        blob = await self._settings(loop_id)
+        return settings.decode(loop_id, blob.data, blob.etag)
 
-    async def configure(self, name: str, change: Callable[[ServiceConfiguration], ServiceConfiguration]) -> Loop:
-        """Change a loop's settings; every instance acts on them 5 s later.
+    async def ids(self) -> dict[str, str]:
+        """The internal id of every loop by its name, as of now."""
+        await self._freshness.refresh()
+        return dict(self._deployment.loops)
+
+    async def change(self, name: str, change: Callable[[Loop], Loop]) -> Loop:
+        """Change a loop's configuration, policy or keys; every instance acts on it 5 s later.
 
         Args:
             name: the loop.
-            change: makes the new settings of the held ones; called again when somebody else was quicker.
+            change: makes the new loop of the held one; called again when somebody else was quicker.
 
         Raises:
-            ApiError: ResourceNotFound when there is no such loop, or what `change` raises.
+            ApiError: FrontEndNotFound when there is no such loop, or what `change` raises.
             StorageError: storage does not answer.
         """
         loop_id = (await self.named(name)).id
         while True:
-            loop = await self._read(loop_id)
-            configuration = change(loop.configuration)
-            waits = await self._waits(loop, configuration.reward_wait_time)
-            settings = _Settings(configuration, list(waits.steps))
+            blob = await self._settings(loop_id)
+            held = settings.decode(loop_id, blob.data, blob.etag)
+            changed = change(held)
+            waits = await self._waits(held, changed.configuration.reward_wait_time)
+            alike = changed.policy == held.policy and changed.configuration.learns_like(held.configuration)
+            changed = replace(changed, waits=waits, edited=held.edited if alike else self._clock.now())
             try:
-                await self._blobs.put(settings_path(loop_id), msgspec.json.encode(settings), loop.etag)
+                etag = await self._blobs.put(settings.path(loop_id), settings.encode(changed, blob.data), blob.etag)
                 break
             except Conflict:
                 continue  # somebody else was quicker: change what they have left
-        await self._count_change()
+        await self._tell(loop_id, etag)
+        # A changed policy wants a new model, though no event may be new. Noted even where nothing has changed, since
+        # this may be the repetition of a call that did not come as far as here.
+        await activity.note_joined(self._tables, loop_id)
         await self._freshness.refresh()
-        return await self.named(name)
+        return replace(changed, etag=etag)
+
+    async def create(self, name: str) -> tuple[Loop, list[str]]:
+        """Make a loop; returns it and its keys, which nobody will see again.
+
+        Raises:
+            ApiError: InvalidRequest when the name is no such name, LoopAlreadyExists.
+        """
+        if not _NAME.fullmatch(name):
+            message = "name must have 1 to 63 of a-z, 0-9 and -, neither first nor last a hyphen."
+            raise ApiError("InvalidRequest", message, "name")
+        await self._freshness.refresh()
+        made = [keys.new() for _ in keys.NAMES]
+        loop = replace(self._new_loop(), keys=tuple(map(keys.digest, made)))
+        etag = await self._blobs.put(settings.path(loop.id), settings.encode(loop))
+
+        def add(deployment: dict[str, Any]) -> None:
+            if deployment["loops"].get(name, loop.id) != loop.id:  # ours, if only the answer to our write was lost
+                raise ApiError("LoopAlreadyExists", f"There is a loop named {name!r} already.", "name")
+            deployment["loops"][name] = loop.id
+            deployment.setdefault("settings", {})[loop.id] = etag
+
+        try:
+            await self._edit(add)
+        except ApiError:
+            await self._blobs.delete(settings.path(loop.id))
+            raise
+        await self._freshness.refresh()
+        return replace(loop, etag=etag), made
+
+    async def delete(self, name: str) -> None:
+        """Take a loop out of the deployment, at once; what it stored goes a little later (`deleted`).
+
+        Raises:
+            ApiError: FrontEndNotFound when there is no such loop, InvalidRequest for the default one.
+        """
+        if name == DEFAULT:
+            raise ApiError("InvalidRequest", "The default loop cannot be deleted; delete its logs and model.", "name")
+
+        loop_id = (await self.ids()).get(name)
+        if loop_id is None:
+            raise ApiError("FrontEndNotFound", f"There is no loop named {name[:64]!r}.")
+        await self._clock.ensure()
+
+        def remove(deployment: dict[str, Any]) -> None:
+            if deployment["loops"].get(name) == loop_id:
+                del deployment["loops"][name]
+                deployment.setdefault("settings", {}).pop(loop_id, None)
+                deployment.setdefault("deleted", {})[loop_id] = self._clock.now()
+
+        await self._edit(remove)
+        await activity.note_joined(self._tables, loop_id)  # wakes the train timer, which clears up
+        await self._freshness.refresh()
+
+    async def settle(self, loop: Loop) -> None:
+        """Tell every instance of a loop's settings, if whoever changed them died before it could.
+
+        Args:
+            loop: as it is now.
+        """
+        if self._deployment.settings.get(loop.id) != loop.etag:
+            await self._tell(loop.id, loop.etag)
+
+    async def deleted(self) -> dict[str, float]:
+        """Loops that are gone but for what they stored: their ids, and when they went."""
+        await self._freshness.ensure()
+        return dict(self._deployment.deleted)
+
+    async def forget(self, loop_id: str) -> None:
+        """Note that nothing of a deleted loop is stored any more."""
+        await self._edit(lambda deployment: deployment.get("deleted", {}).pop(loop_id, None))
+
+    async def _settings(self, loop_id: str) -> Blob:
+        blob = await self._blobs.get(settings.path(loop_id))
+        if blob is None:
+            raise StorageError(f"the settings of loop {loop_id} are gone")
+        return blob
 
     async def _waits(self, loop: Loop, wait: float) -> Waits:
         """The loop's waits with a change: a minute ahead, or at once where no event is pending that could mind."""
@@ -154,52 +220,80 @@ class Loops:
         now = self._clock.now()
         return loop.waits.with_change(next_bucket(now + NOTICE), wait, forget_before=int(now) - REMEMBERED)
 
-    async def _read(self, loop_id: str) -> Loop:
-        blob = await self._blobs.get(settings_path(loop_id))
-        if blob is None:
-            raise StorageError(f"the settings of loop {loop_id} are gone")
-        settings = documents.decode(blob.data, _Settings, settings_path(loop_id))
-        return Loop(loop_id, settings.configuration, Waits(tuple(settings.waits)), blob.etag)
-
-    async def _look(self) -> None:
+    async def _look(self) -> Keep | None:
         blob = await self._blobs.get_changed(DEPLOYMENT, self._etag)
         if blob is None:
-            if self._etag is None:
-                await self._found()
-            return
+            return await self._found() if self._etag is None else None
         deployment = documents.decode(blob.data, _Deployment, DEPLOYMENT)
-        kept = [name for name in self._loops if name in deployment.loops]
-        # Read before anything is replaced: where storage fails here, what was last seen goes on standing.
-        loops = {name: await self._read(deployment.loops[name]) for name in kept}
-        self._deployment, self._etag, self._loops = deployment, blob.etag, loops
+        before, loops = self._deployment, {}
+        for name, loop in list(self._loops.items()):
+            loop_id = deployment.loops.get(name)
+            if loop_id is None:
+                continue
+            same = loop_id == loop.id and deployment.settings.get(loop_id) == before.settings.get(loop_id)
+            loops[name] = loop if same else await self._reread(loop_id, loop)
 
-    async def _found(self) -> None:
-        """Make the deployment with its default loop; several instances may try at once."""
-        loop_id = uuid.uuid4().hex
-        configuration = ServiceConfiguration()
-        settings = _Settings(configuration, [(0, configuration.reward_wait_time)])
-        await self._blobs.put(settings_path(loop_id), msgspec.json.encode(settings))
-        deployment = _Deployment({DEFAULT: loop_id})
+        def keep() -> None:
+            self._deployment, self._etag, self._loops = deployment, blob.etag, loops
+
+        return keep
+
+    async def _reread(self, loop_id: str, held: Loop) -> Loop:
+        """The loop as it is now; as it was held, where its settings cannot be understood."""
+        blob = await self._settings(loop_id)
         try:
-            self._etag = await self._blobs.put(DEPLOYMENT, msgspec.json.encode(deployment))
-            self._deployment = deployment
-        except Conflict:
-            await self._look()
-            # Not ours if another instance was quicker; ours all the same if only the answer to our write was lost.
-            if loop_id not in self._deployment.loops.values():
-                await self._blobs.delete(settings_path(loop_id))
+            return settings.decode(loop_id, blob.data, blob.etag)
+        except StorageError as e:  # one loop's trouble, perhaps a later release's settings, is not the others'
+            log.error("loop %s goes on with the settings it had: %s", loop_id, e)
+            return held
 
-    async def _count_change(self) -> None:
-        """Tell every instance that some loop's settings have changed."""
+    def _new_loop(self) -> Loop:
+        now = self._clock.now()
+        configuration = ServiceConfiguration(auto_optimization_start=float(int(now + FIRST_OPTIMIZATION)))
+        arguments = DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT]
+        waits = Waits(((0, configuration.reward_wait_time),))
+        return Loop(uuid.uuid4().hex, configuration, policy.read(arguments), waits, created=now)
+
+    async def _found(self) -> Keep | None:
+        """Make the deployment with its default loop; several instances may try at once."""
+        loop = self._new_loop()
+        state = await self._blobs.put(settings.path(loop.id), settings.encode(loop))
+        deployment = _Deployment({DEFAULT: loop.id}, {loop.id: state})
+        try:
+            etag = await self._blobs.put(DEPLOYMENT, msgspec.json.encode(deployment))
+        except Conflict:
+            blob = await self._blobs.get(DEPLOYMENT)
+            found = documents.decode(blob.data, _Deployment, DEPLOYMENT) if blob else deployment
+            # Not ours if another instance was quicker; ours all the same if only the answer to our write was lost.
+            if loop.id not in found.loops.values():
+                await self._blobs.delete(settings.path(loop.id))
+            return await self._look()
+
+        def keep() -> None:
+            self._deployment, self._etag = deployment, etag
+
+        return keep
+
+    async def _tell(self, loop_id: str, etag: str) -> None:
+        """Let every instance know that the settings of a loop are in another state."""
+
+        def tell(deployment: dict[str, Any]) -> None:
+            if loop_id in deployment["loops"].values():  # else it was deleted meanwhile
+                deployment.setdefault("settings", {})[loop_id] = etag
+
+        await self._edit(tell)
+
+    async def _edit(self, edit: Callable[[dict[str, Any]], object]) -> None:
+        """Change the deployment's blob, whatever others do to it meanwhile."""
         while True:
             blob = await self._blobs.get(DEPLOYMENT)
             if blob is None:
                 raise StorageError(f"{DEPLOYMENT} is gone")
             documents.decode(blob.data, _Deployment, DEPLOYMENT)
             deployment = orjson.loads(blob.data)  # with what a later release has added to it
-            deployment["version"] += 1
+            edit(deployment)
             try:
                 await self._blobs.put(DEPLOYMENT, orjson.dumps(deployment), blob.etag)
                 return
             except Conflict:
-                continue  # another change was counted first: count ours on top
+                continue  # another change came first: make ours on top

@@ -1,23 +1,117 @@
-"""Turns a loop's learning policy into the arguments VW is started with (contract 3.2)."""
+"""Turns a loop's learning policy into what VW is started with, to learn and to serve (contract 3.2)."""
 
 from __future__ import annotations
 
-from shared.loops.service import ServiceConfiguration
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
 
-DEFAULT_ARGUMENTS = "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::"
-"""Personalizer's own default, so that a loop that moves here behaves as it did."""
+from shared.contract.errors import ApiError
+from shared.contract.numbers import as_float32
+from shared.loops import options
+from shared.loops.options import Option
+
+DEFAULT_EPSILON = 0.2
+_EPSILON = re.compile(r"(?<!\S)(--epsilon(?:\s+|=))(\S+)")
 
 
-def policy_contract(loop_id: str) -> dict[str, str]:
-    """The PolicyContract of a loop; its name is the loop's internal id, whatever a client called it (contract 3.2)."""
-    return {"name": loop_id, "arguments": DEFAULT_ARGUMENTS}
+_FORGOTTEN = ("l1", "l2")
+_ENSEMBLES = ("bag", "cover", "rnd")
+_IMPLIED = frozenset({"--cb_adf", "--cb_sample", "--csoaa_ldf", "multiline", "--csoaa_rank", "--no_predict"})
 
 
-def training_arguments() -> str:
-    """What a model is trained with."""
-    return DEFAULT_ARGUMENTS
+class Problem(StrEnum):
+    """What a policy decides: one action, or one for each slot. The values are VW's reductions."""
+
+    SINGLE_SLOT = "cb_explore_adf"
+    MULTI_SLOT = "ccb_explore_adf"
 
 
-def serving_arguments(configuration: ServiceConfiguration) -> str:
-    """What overrides the trained options when a model serves: the exploration percentage is its epsilon."""
-    return f"--epsilon {configuration.exploration_percentage:.9g}"
+DEFAULT_ARGUMENTS: Final = {
+    problem: f"--{problem} --epsilon {DEFAULT_EPSILON} --power_t 0 -l 0.001 --cb_type mtr -q ::" for problem in Problem
+}
+"""Personalizer's own defaults, so that a loop that moves here behaves as it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A learning policy.
+
+    Attributes:
+        arguments: as they were sent.
+        problem: what it decides.
+        training: VW's arguments for a new model.
+        lineage: the same less epsilon. Models of one lineage go on from each other; another one begins anew from the
+            log, since VW would misread a model that was made with other options.
+        resuming: what VW forgets when it loads a model, and must be told again.
+        epsilon: the share of explored decisions, where the exploration has one by that name.
+        interactions: the features' interactions, each as the initials of its namespaces, `:` for any.
+        models: how many models VW scores each action with.
+        marginal: whether VW keeps a table of the features of the namespaces in `i`, which takes long.
+    """
+
+    arguments: str
+    problem: Problem
+    training: str
+    lineage: str
+    resuming: str
+    epsilon: float | None
+    interactions: tuple[str, ...]
+    models: int
+    marginal: bool
+
+    def serving(self, exploration: float) -> str:
+        """What overrides a model's own options when it serves: the exploration percentage is its epsilon."""
+        return "" if self.epsilon is None else f"--epsilon {exploration:.9g}"
+
+
+@lru_cache(maxsize=1024)
+def read(arguments: str) -> Policy:
+    """The policy of a command line from outside.
+
+    Raises:
+        ApiError: InvalidPolicyConfiguration when it holds an option that is not allowed, or is of no known problem.
+    """
+    given = options.read(arguments)
+    values = {option.name: option.value for option in given}
+    problems = [problem for problem in Problem if problem in values]
+    if len(problems) != 1:
+        message = "arguments must name one of --cb_explore_adf (single slot) and --ccb_explore_adf (multi-slot)."
+        raise ApiError("InvalidPolicyConfiguration", message, "arguments")
+    return Policy(
+        arguments,
+        problems[0],
+        _line(given),
+        _line([option for option in given if option.name != "epsilon"]),
+        _line([option for option in given if option.name in _FORGOTTEN]),
+        as_float32(float(values["epsilon"])) if "epsilon" in values else None,
+        tuple(option.value for option in given if option.name in options.INTERACTIONS),
+        1 + sum(int(values.get(name, 0)) for name in _ENSEMBLES),
+        "marginal" in values,
+    )
+
+
+def of_model(arguments: str) -> Policy:
+    """The policy that a model file says it was made with.
+
+    Args:
+        arguments: VW's own account of them, which names what follows from others, too.
+
+    Raises:
+        ApiError: as `read`.
+    """
+    words = arguments.split()
+    implied = _IMPLIED | ({f"--{Problem.SINGLE_SLOT}"} if f"--{Problem.MULTI_SLOT}" in words else set())
+    return read(" ".join(word for word in words if word not in implied))
+
+
+def with_exploration(arguments: str, exploration: float) -> str:
+    """The arguments with another epsilon, where they have one; else as they are (contract 3.2)."""
+    return _EPSILON.sub(rf"\g<1>{exploration:.9g}", arguments)
+
+
+def _line(given: Sequence[Option]) -> str:
+    return " ".join(f"--{name} {value}".rstrip() for name, value in given)

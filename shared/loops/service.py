@@ -1,27 +1,28 @@
 """Turns the ServiceConfiguration of the API into a loop's settings, and back (contract 3.1).
 
-A PUT must send the required members; optional ones that it leaves out keep their value. This release serves the
-members of v1.0.
+A PUT must send the required members; optional ones that it leaves out keep their value.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
-from shared.contract import durations
+from shared.contract import durations, instants
+from shared.contract.configurations import INT32_MAX, ServiceConfigurationV10, members
 from shared.contract.errors import ApiError
-from shared.contract.requests import json_object
+from shared.contract.numbers import as_float32
+from shared.contract.versions import Version
+from shared.log.records import MODES, ONLINE
 from shared.log.reward import AGGREGATIONS
 
 SHORTEST = 5.0
 """Seconds; the smallest rewardWaitTime and modelExportFrequency."""
-LONGEST_WAIT = 2 * 86_400.0
-LONGEST_EXPORT = 30 * 86_400.0
+DAY = 86_400.0
+LONGEST_WAIT = 2 * DAY
+LONGEST_EXPORT = 30 * DAY
+OPTIMIZATION_FREQUENCY = (DAY, 365 * DAY)
 REWARD_RANGE = (-1.0, 1.0)
 
 
@@ -37,6 +38,14 @@ class ServiceConfiguration:
         model_export_frequency: seconds between published models.
         log_retention_days: days that the joined log is kept, or -1 for ever.
         reward_range: the lowest and highest reward that learning sees.
+        log_mirror_enabled: whether the joined log is copied; None where that was never said.
+        log_mirror_sas_uri: the container that it is copied to, with leave to write: a secret.
+        learning_mode: one of `MODES`.
+        is_auto_optimization_enabled: whether better policies are looked for and taken over.
+        auto_optimization_frequency: seconds between two such looks.
+        auto_optimization_start: the first one, in seconds since the epoch.
+        model_retrain_days: days of log that a new model is built from; 0 for the whole log.
+        is_inference_explainability_enabled: whether Rank explains its choice.
     """
 
     reward_wait_time: float = 600.0
@@ -46,95 +55,175 @@ class ServiceConfiguration:
     model_export_frequency: float = 300.0
     log_retention_days: int = 90
     reward_range: tuple[float, float] = REWARD_RANGE
+    log_mirror_enabled: bool | None = None
+    log_mirror_sas_uri: str | None = None
+    learning_mode: str = ONLINE
+    is_auto_optimization_enabled: bool = True
+    auto_optimization_frequency: float = 28 * DAY
+    auto_optimization_start: float = 0.0
+    model_retrain_days: int = 2
+    is_inference_explainability_enabled: bool = False
 
-    def to_api(self) -> dict[str, Any]:
-        """The members as v1.0 spells them."""
-        return {
-            "rewardWaitTime": durations.spell(self.reward_wait_time),
-            "defaultReward": self.default_reward,
-            "rewardAggregation": self.reward_aggregation,
-            "explorationPercentage": self.exploration_percentage,
-            "modelExportFrequency": durations.spell(self.model_export_frequency),
-            "logRetentionDays": self.log_retention_days,
-        }
+    def to_api(self, version: Version, edited: float | None) -> ServiceConfigurationV10:
+        """The members as a version of the API spells them.
+
+        Args:
+            version: of the API.
+            edited: when learning was last changed, in seconds since the epoch, or None if it never was.
+        """
+        return members(
+            version,
+            {
+                "reward_wait_time": durations.spell(self.reward_wait_time),
+                "default_reward": self.default_reward,
+                "reward_aggregation": self.reward_aggregation,
+                "exploration_percentage": self.exploration_percentage,
+                "model_export_frequency": durations.spell(self.model_export_frequency),
+                "log_retention_days": self.log_retention_days,
+                "log_mirror_enabled": self.log_mirror_enabled,
+                "log_mirror_sas_uri": self.log_mirror_sas_uri,
+                # Recorded without a zone and without a fraction, unlike the other instants (contract 1.5).
+                "last_configuration_edit_date": (
+                    instants.UNSET if edited is None else instants.spell(int(edited)).removesuffix("Z")
+                ),
+                "learning_mode": self.learning_mode,
+                "is_auto_optimization_enabled": self.is_auto_optimization_enabled,
+                "auto_optimization_frequency": durations.spell(self.auto_optimization_frequency),
+                "auto_optimization_start_date": instants.spell(self.auto_optimization_start),
+                "model_retrain_days": self.model_retrain_days,
+                "is_inference_explainability_enabled": self.is_inference_explainability_enabled,
+            },
+        )
+
+    def learns_like(self, other: ServiceConfiguration) -> bool:
+        """Whether nothing differs that shapes what is learned."""
+        return all(getattr(self, name) == getattr(other, name) for name in _SHAPING)
 
 
-def put(body: bytes, held: ServiceConfiguration) -> ServiceConfiguration:
+_SHAPING = (
+    "reward_wait_time",
+    "default_reward",
+    "reward_aggregation",
+    "exploration_percentage",
+    "reward_range",
+    "learning_mode",
+    "model_retrain_days",
+)
+
+
+def put(given: ServiceConfigurationV10, held: ServiceConfiguration, multi_slot: bool) -> ServiceConfiguration:
     """The settings that a PUT results in.
 
+    Args:
+        given: the body.
+        held: the settings so far.
+        multi_slot: whether the loop's policy is, which auto-optimization is not for.
+
     Raises:
-        ApiError: BadRequest when the body cannot be decoded, lacks a required member or has one of the wrong type;
-            InvalidServiceConfiguration, InvalidRewardWaitTime or InvalidLogRetentionDays when a value is out of range.
+        ApiError: BadRequest when a duration or date cannot be read; InvalidServiceConfiguration or the member's own
+            code when a value is out of range; InvalidLearningModeServiceConfiguration when the mode changes together
+            with reward rules; ProblemTypeIncompatibleWithAutoOptimization.
     """
-    members = {key.lower(): value for key, value in json_object(body).items()}
-    if members.get("logmirrorenabled"):
-        message = "logMirrorEnabled must be false: this release cannot mirror the log."
-        raise ApiError("InvalidServiceConfiguration", message, "logMirrorEnabled")
-    changed = replace(
-        held,
-        reward_wait_time=_duration(members, "rewardWaitTime", LONGEST_WAIT, "InvalidRewardWaitTime"),
-        default_reward=_number(members, "defaultReward", -1.0, 1.0),
-        reward_aggregation=_aggregation(members),
-        exploration_percentage=_number(members, "explorationPercentage", 0.0, 1.0),
-        model_export_frequency=_duration(
-            members, "modelExportFrequency", LONGEST_EXPORT, "InvalidServiceConfiguration"
+    changes: dict[str, Any] = {
+        "reward_wait_time": _duration(
+            given.reward_wait_time, "rewardWaitTime", (SHORTEST, LONGEST_WAIT), "InvalidRewardWaitTime"
         ),
-        log_retention_days=_required(members, "logRetentionDays", "a whole number", _is_int32),
-    )
-    least = math.ceil(changed.reward_wait_time / 86_400 + 1)
-    if changed.log_retention_days != -1 and changed.log_retention_days < least:
-        message = (
-            f"logRetentionDays must be -1 (for ever) or at least {least}, which is rewardWaitTime and a day rounded "
-            f"up; it is {changed.log_retention_days}."
-        )
-        raise ApiError("InvalidLogRetentionDays", message, "logRetentionDays")
+        "default_reward": _number(given.default_reward, "defaultReward", -1.0, 1.0),
+        "reward_aggregation": _one_of(given.reward_aggregation, "rewardAggregation", tuple(AGGREGATIONS)),
+        "exploration_percentage": _number(given.exploration_percentage, "explorationPercentage", 0.0, 1.0),
+        "model_export_frequency": _duration(
+            given.model_export_frequency, "modelExportFrequency", (SHORTEST, LONGEST_EXPORT)
+        ),
+        "log_retention_days": given.log_retention_days,
+        **_optional(given),
+    }
+    changed = replace(held, **changes)
+    _check_days(changed, "model_retrain_days" in changes)
+    changed = replace(changed, model_retrain_days=_at_most(changed.model_retrain_days, changed.log_retention_days))
+    if changed.learning_mode != held.learning_mode:
+        for name, attribute in _REWARD_RULES.items():
+            if getattr(changed, attribute) != getattr(held, attribute):
+                message = f"learningMode and {name} cannot change in one call: make two."
+                raise ApiError("InvalidLearningModeServiceConfiguration", message, "learningMode")
+    if multi_slot and changed.is_auto_optimization_enabled:
+        message = "isAutoOptimizationEnabled must be false for a loop with a multi-slot policy."
+        raise ApiError("ProblemTypeIncompatibleWithAutoOptimization", message, "isAutoOptimizationEnabled")
     return changed
 
 
-def _required(members: dict[str, Any], name: str, expected: str, is_kind: Callable[[Any], bool]) -> Any:
-    if name.lower() not in members:
-        raise ApiError("BadRequest", f"{name} is required: {expected}.", name)
-    value = members[name.lower()]
-    if not is_kind(value):
-        # An array or object is not quoted: it may be nested deeper than can be written again.
-        quoted = not isinstance(value, list | dict)
-        shown = orjson.dumps(value).decode()[:64] if quoted else "an array" if isinstance(value, list) else "an object"
-        raise ApiError("BadRequest", f"{name} must be {expected}; it is {shown}.", name)
-    return value
+def _optional(given: ServiceConfigurationV10) -> dict[str, Any]:
+    """The optional members that were sent, checked."""
+    sent = {name: value for name in _OPTIONAL if (value := getattr(given, name, None)) is not None}
+    if (mode := sent.get("learning_mode")) is not None:
+        sent["learning_mode"] = _one_of(mode, "learningMode", MODES)
+    if (frequency := sent.get("auto_optimization_frequency")) is not None:
+        sent["auto_optimization_frequency"] = _duration(frequency, "autoOptimizationFrequency", OPTIMIZATION_FREQUENCY)
+    if (start := getattr(given, "auto_optimization_start_date", None)) is not None:
+        try:
+            sent["auto_optimization_start"] = instants.parse(start)
+        except ValueError as e:
+            name = "autoOptimizationStartDate"
+            raise ApiError("BadRequest", f"{name} must be a date-time: {e}.", name) from e
+    return sent
 
 
-def _is_int32(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
+_REWARD_RULES = {
+    "defaultReward": "default_reward",
+    "rewardWaitTime": "reward_wait_time",
+    "rewardAggregation": "reward_aggregation",
+}
+_OPTIONAL = (
+    "log_mirror_enabled",
+    "log_mirror_sas_uri",
+    "learning_mode",
+    "is_auto_optimization_enabled",
+    "auto_optimization_frequency",
+    "model_retrain_days",
+    "is_inference_explainability_enabled",
+)
 
 
-def _number(members: dict[str, Any], name: str, low: float, high: float) -> float:
-    value = _required(members, name, f"a number from {low:g} to {high:g}", _is_number)
+def _check_days(changed: ServiceConfiguration, retrain_sent: bool) -> None:
+    kept, least = changed.log_retention_days, math.ceil(changed.reward_wait_time / DAY + 1)
+    if kept != -1 and not least <= kept <= INT32_MAX:
+        message = (
+            f"logRetentionDays must be -1 (for ever) or from {least}, which is rewardWaitTime and a day rounded up, "
+            f"to {INT32_MAX}; it is {kept}."
+        )
+        raise ApiError("InvalidLogRetentionDays", message, "logRetentionDays")
+    most = INT32_MAX if kept == -1 else kept
+    if retrain_sent and not 0 <= changed.model_retrain_days <= most:
+        message = f"modelRetrainDays must be from 0 to {most}; it is {changed.model_retrain_days}."
+        raise ApiError("InvalidModelRetrainDays", message, "modelRetrainDays")
+
+
+def _at_most(retrain: int, kept: int) -> int:
+    """An older caller, who does not know modelRetrainDays, may shorten the log below it."""
+    return retrain if kept == -1 else min(retrain, kept)
+
+
+def _number(value: float, name: str, low: float, high: float) -> float:
     if not low <= value <= high:
         message = f"{name} must be from {low:g} to {high:g}; it is {value}."
         raise ApiError("InvalidServiceConfiguration", message, name)
-    return float(value)
+    return as_float32(value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _one_of(value: str, name: str, names: tuple[str, ...]) -> str:
+    """The name in its own spelling."""
+    for known in names:
+        if value.lower() == known.lower():
+            return known
+    message = f"{name} must be one of {', '.join(names)}; it is {value[:64]!r}."
+    raise ApiError("InvalidServiceConfiguration", message, name)
 
 
-def _aggregation(members: dict[str, Any]) -> str:
-    expected = "one of " + ", ".join(AGGREGATIONS)
-    value: str = _required(members, "rewardAggregation", expected, lambda v: isinstance(v, str))
-    if value.lower() not in AGGREGATIONS:
-        message = f"rewardAggregation must be {expected}; it is {value[:64]!r}."
-        raise ApiError("InvalidServiceConfiguration", message, "rewardAggregation")
-    return value.lower()
-
-
-def _duration(members: dict[str, Any], name: str, longest: float, code: str) -> float:
-    value: str = _required(members, name, "a duration such as PT10M", lambda v: isinstance(v, str))
+def _duration(value: str, name: str, between: tuple[float, float], code: str = "InvalidServiceConfiguration") -> float:
     try:
         seconds = durations.parse(value)
     except ValueError as e:
         raise ApiError("BadRequest", f"{name} must be a duration: {e}.", name) from e
-    if not SHORTEST <= seconds <= longest:
-        message = f"{name} must be from {durations.spell(SHORTEST)} to {durations.spell(longest)}; it is {value[:64]}."
-        raise ApiError(code, message, name)
+    if not between[0] <= seconds <= between[1]:
+        low, high = map(durations.spell, between)
+        raise ApiError(code, f"{name} must be from {low} to {high}; it is {value[:64]}.", name)
     return seconds

@@ -38,3 +38,14 @@ def choose(distribution: Sequence[float], costs: Sequence[float], seed: int) -> 
     order[0], order[chosen] = order[chosen], order[0]
     probabilities[0], probabilities[chosen] = probabilities[chosen], probabilities[0]
     return Choice(order, probabilities)
+
+
+def first(count: int) -> Choice:
+    """The choice that draws nothing: the first of so many actions for certain, the rest in their order."""
+    return Choice(list(range(count)), [1.0] + [0.0] * (count - 1))
+
+
+def in_request_order(choice: Choice) -> Choice:
+    """The same actions as the request listed them, each with its own probability (contract 5.4)."""
+    pairs = sorted(zip(choice.order, choice.probabilities, strict=True))
+    return Choice([index for index, _ in pairs], [probability for _, probability in pairs])

@@ -23,10 +23,8 @@ MAX_DEPTH = 6
 """Levels of objects and arrays below the feature list; VW's reader recurses on its own stack."""
 MAX_KEY = 256
 MAX_STRING = 65_536
-MAX_NUMBER = 3e38
-"""Features are 32-bit floats in VW; what is larger would become infinite there."""
-MAX_INTERACTIONS = 30_000_000
-"""The sum over actions of n (n + 1) / 2 feature pairs that `-q ::` makes of n features: about 20 ms of one core."""
+MAX_NUMBER = 1e19
+"""Features are 32-bit floats in VW: the product of two must not be infinite. Every 64-bit integer is below this."""
 
 _Scalar = (
     Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
@@ -66,7 +64,7 @@ class Action(msgspec.Struct, frozen=True, gc=False):
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
-    """The context, ready for VW: the value of `FromUrl`, and how many VW features it makes at most."""
+    """The context or a slot's features, ready for VW: a JSON array, and how many VW features it makes at most."""
 
     example: bytes
     features: int
@@ -81,12 +79,13 @@ def is_plain(body: bytes) -> bool:
     return b'"_' not in body and b"\\" not in body
 
 
-def sanitise_context(raw: bytes, plain: bool = False) -> Context:
-    """Rebuild the `contextFeatures` array.
+def sanitise_context(raw: bytes, plain: bool = False, where: str = "contextFeatures") -> Context:
+    """Rebuild the `contextFeatures` array, or the features of a slot.
 
     Args:
         raw: the JSON of the array, as the caller wrote it; `null` is an empty one.
         plain: what `is_plain` says of it.
+        where: the member, for messages.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when a feature breaks a rule.
@@ -101,7 +100,7 @@ def sanitise_context(raw: bytes, plain: bool = False) -> Context:
         else:
             return Context(orjson.dumps(flat), sum(map(len, flat)))
     walk = _Walk()
-    objects = walk.feature_list(_loads(raw, "contextFeatures"), "contextFeatures")
+    objects = walk.feature_list(_loads(raw, where), where)
     return Context(orjson.dumps(objects), walk.count)
 
 
@@ -149,24 +148,19 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
     return _action(action_id, _encode(action_id.replace("\0", "_")), objects, walk.count)
 
 
-def check_budget(context: Context, actions: list[Action]) -> None:
-    """Refuse a request whose feature pairs would take VW more than about 20 ms.
+def example(context: Context, actions: list[Action], slots: list[bytes] | None = None) -> bytes:
+    """The whole example in Personalizer's own layout, which its exported models expect (contract 6).
 
-    Raises:
-        ApiError: InvalidRankRequest.
+    Args:
+        context: sanitised.
+        actions: sanitised.
+        slots: in multi-slot, the elements of `_slots`, which VW reads behind the actions.
     """
-    pairs = sum(n * (n + 1) for n in (context.features + action.features for action in actions)) // 2
-    if pairs > MAX_INTERACTIONS:
-        message = (
-            f"The request has {pairs} feature pairs over its {len(actions)} actions; at most {MAX_INTERACTIONS} "
-            "are served. Send fewer features, or fewer actions a call."
-        )
-        raise ApiError("InvalidRankRequest", message, "actions")
-
-
-def example(context: Context, actions: list[Action]) -> bytes:
-    """The whole example in Personalizer's own layout, which its exported models expect (contract 6)."""
-    return b'{"FromUrl":%b,"_multi":[%b]}' % (context.example, b",".join([action.example for action in actions]))
+    return b'{"FromUrl":%b,"_multi":[%b]%b}' % (
+        context.example,
+        b",".join([action.example for action in actions]),
+        b"" if slots is None else b',"_slots":[%b]' % b",".join(slots),
+    )
 
 
 _ENTRY = 280

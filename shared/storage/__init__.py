@@ -1,4 +1,4 @@
-"""What Rankloop asks of storage: two protocols over tables and blobs, and the errors they raise.
+"""What Rankloop asks of storage: protocols over tables, blobs and others' containers, and the errors they raise.
 
 `azure` keeps them on an Azure storage account (or Azurite), `memory` in this process for unit tests and for users'
 own tests. Nothing else in the product knows an Azure SDK.
@@ -6,7 +6,8 @@ own tests. Nothing else in the product knows an Azure SDK.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -102,6 +103,26 @@ class Blobs(Protocol):
         """The paths that begin so, in order."""
         ...
 
+    async def folders(self, prefix: str) -> list[str]:
+        """The folders right below one, in order; it and they end with a slash."""
+        ...
+
     async def delete(self, path: str) -> None:
         """Delete the blob if it is there."""
         ...
+
+
+class Container(Protocol):
+    """Somebody else's container of blobs. Every method raises `Unavailable`, whose text never holds the secret."""
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write a blob, whatever stands there."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete the blob if it is there."""
+        ...
+
+
+OpenContainer = Callable[[str], AbstractAsyncContextManager[Container]]
+"""Opens the container that a URL with a shared access signature names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -21,7 +21,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
-from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.blob.aio import BlobPrefix, BlobServiceClient, ContainerClient
 
 from shared.storage import Blob, Conflict, Row, Unavailable
 
@@ -41,6 +41,8 @@ _BLOB_OPTIONS = {
     "max_single_put_size": _SINGLE_TRANSFER,
     "max_single_get_size": _SINGLE_TRANSFER,
 }
+# A client's container may lie anywhere: it is given up sooner, and it cannot send us elsewhere.
+_CONTAINER_OPTIONS = {**_BLOB_OPTIONS, "retry_total": 1, "connection_timeout": 2, "permit_redirects": False}
 _BROKEN_PRECONDITION = ("ConditionNotMet", "BlobAlreadyExists", "UpdateConditionNotSatisfied")
 _ETAG_TIME = re.compile(r"datetime'([^']+)'")
 
@@ -212,6 +214,15 @@ class AzureBlobs:
             except ResourceNotFoundError:
                 return []
 
+    async def folders(self, prefix: str) -> list[str]:
+        """See `Blobs.folders`."""
+        with _translated():
+            try:
+                found = [item async for item in self._container.walk_blobs(name_starts_with=prefix)]
+            except ResourceNotFoundError:
+                return []
+        return [str(item.name) for item in found if isinstance(item, BlobPrefix)]
+
     async def delete(self, path: str) -> None:
         """See `Blobs.delete`."""
         with _translated():
@@ -219,6 +230,44 @@ class AzureBlobs:
                 await self._container.delete_blob(path)
             except ResourceNotFoundError:
                 return
+
+
+class AzureContainer:
+    """`Container` of any storage account."""
+
+    def __init__(self, client: ContainerClient) -> None:
+        self._client = client
+
+    async def put(self, name: str, data: bytes) -> None:
+        """See `Container.put`."""
+        with _discreet():
+            await self._client.upload_blob(name, data, overwrite=True)
+
+    async def delete(self, name: str) -> None:
+        """See `Container.delete`."""
+        with _discreet(), suppress(ResourceNotFoundError):
+            await self._client.delete_blob(name)
+
+
+@asynccontextmanager
+async def open_container(url: str) -> AsyncIterator[AzureContainer]:
+    """See `OpenContainer`."""
+    with _discreet():
+        client = ContainerClient.from_container_url(url, **_CONTAINER_OPTIONS)
+    async with client:
+        yield AzureContainer(client)
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Any error as `Unavailable`, in words of our own: theirs may quote the URL, whose signature is a secret."""
+    try:
+        yield
+    except HttpResponseError as e:
+        code = getattr(e, "error_code", None)
+        raise Unavailable(f"its storage answers {e.status_code} {getattr(code, 'value', code)}") from None
+    except Exception as e:
+        raise Unavailable(f"its storage does not answer ({type(e).__name__})") from None
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from shared.storage import Blob, Conflict, Row
 
@@ -75,6 +77,38 @@ class MemoryBlobs:
         """See `Blobs.names`."""
         return sorted(path for path in self._blobs if path.startswith(prefix))
 
+    async def folders(self, prefix: str) -> list[str]:
+        """See `Blobs.folders`."""
+        below = {path[len(prefix) :].partition("/") for path in self._blobs if path.startswith(prefix)}
+        return sorted({f"{prefix}{name}/" for name, slash, _ in below if slash})
+
     async def delete(self, path: str) -> None:
         """See `Blobs.delete`."""
         self._blobs.pop(path, None)
+
+
+class MemoryContainer:
+    """`Container` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    async def put(self, name: str, data: bytes) -> None:
+        """See `Container.put`."""
+        self.blobs[name] = data
+
+    async def delete(self, name: str) -> None:
+        """See `Container.delete`."""
+        self.blobs.pop(name, None)
+
+
+class MemoryContainers:
+    """Every container that a URL can name."""
+
+    def __init__(self) -> None:
+        self.by_url: defaultdict[str, MemoryContainer] = defaultdict(MemoryContainer)
+
+    @asynccontextmanager
+    async def open(self, url: str) -> AsyncIterator[MemoryContainer]:
+        """See `OpenContainer`."""
+        yield self.by_url[url]

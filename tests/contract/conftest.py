@@ -1,5 +1,6 @@
 """Turns the function app into served loops: Azurite and two instances, which take %2F in a path in both ways."""
 
+import functools
 import http.client
 import json
 import os
@@ -17,11 +18,15 @@ import pytest
 
 from localhost.azurite import HOST, ROOT, Azurite
 from localhost.up import app_environment
+from shared.learning.signed import generate_key
 
 KEY = "the key of the contract tests"
 SEEDS = Path(os.environ.get("RANKLOOP_SHARED") or ROOT.parent / "shared").absolute()
 # Generous: it only bounds how long a broken run hangs.
 DEADLINE = 120.0
+QUICKSTART_SIGNER = "f29c84894cad644319945f2d14584bfa37c1f06e0a5767ec5932b2059b7ba4d2"
+"""The certificate that Personalizer signed its exported quickstart model with."""
+_signing_key = functools.cache(generate_key)
 _REMOVED = ("RANKLOOP_", "AzureWebJobs", "FUNCTIONS_", "HOST_", "PYTHON")
 
 
@@ -44,17 +49,18 @@ class Instance:
         endpoint: its address, without a slash at the end.
     """
 
-    def __init__(self, storage: str, folder: Path, *options: str) -> None:
+    def __init__(self, storage: str, folder: Path, *options: str, settings: Mapping[str, str] | None = None) -> None:
         folder.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
         # A busy machine is no reason for a 503.
         patient = {"RANKLOOP_LOG_DEADLINE_MS": "3500", "RANKLOOP_REWARD_DEADLINE_MS": "3500"}
+        signs = {"RANKLOOP_SIGNING_KEY": _signing_key(), "RANKLOOP_TRUSTED_SIGNERS": QUICKSTART_SIGNER}
         self._output = folder / "output.txt"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "localhost", "--host", HOST, "--port", "0", *options],
                 cwd=ROOT,
-                env=app_environment({**kept, **patient}, storage, KEY, folder),
+                env=app_environment({**kept, **patient, **signs, **(settings or {})}, storage, KEY, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.contract.conftest import DEADLINE, KEY, SEEDS, Deployment, seed
+from tests.contract.loops import make_loop
 
 QUICKSTART = seed("000_*.txt")
+MULTI_SLOT = seed("001_*.txt")
 NOTEBOOK = seed("002_*.txt")
 CHARTED = Path(__file__).with_name("run_charted.py")
 DATA = ("coffee.json", "users.json", "example-rankrequest.json")
@@ -119,6 +121,32 @@ def test_the_quickstart_generates_sample_events(served: Deployment, tmp_path: Pa
     # The set of preferences went over the wire: without Amy a hundred draws of three users would be a wonder.
     assert "User: Amy" in output
     assert counted(served) == (before[0] + 20 * EVENTS, before[1] + 20 * EVENTS)
+
+
+@pytest.mark.skipif(MULTI_SLOT is None, reason=f"no published quickstart (001_*.txt) in {SEEDS.name}/seeds")
+def test_the_multi_slot_quickstart_runs(served: Deployment, tmp_path: Path) -> None:
+    assert MULTI_SLOT is not None
+    loop = make_loop(served)
+    loop.use_slots()
+    before = counted(served)
+    # What comes after the ninth block shows pieces of it once more.
+    program = "\n".join(blocks(MULTI_SLOT)[:9])
+    assert "'apim-subscription-id': RESOURCE_KEY" in program
+    edits = [
+        Edit("https://<REPLACE-WITH-YOUR-PERSONALIZER-ENDPOINT>.cognitiveservices.azure.com", f"{loop.endpoint}/", 1),
+        Edit("<REPLACE-WITH-YOUR-PERSONALIZER-KEY>", loop.key, 1),
+    ]
+
+    output = run(edited(program, edits), tmp_path, answers="1\n2\ny\nn\n\n4\n3\nn\ny\nq\n")
+
+    shown = re.findall(r"^Personalizer service decided you should display: (.+) in slot (\w+)$", output, re.MULTILINE)
+    assert [slot for _, slot in shown] == ["BigHeroPosition", "SmallSidebar"] * 2
+    for big, small in zip(shown[::2], shown[1::2], strict=True):
+        assert big[0] != small[0]
+        assert big[0] in {"Red-Polo-Shirt-432", "Tennis-Racket-133", "XBox-Series X-117"}
+        assert small[0] in {"Red-Polo-Shirt-432", "31-Inch-Monitor-771", "XBox-Series X-117"}
+    assert output.count("Great! The application will send Personalizer a reward of 1") == 2
+    assert counted(served) == (before[0] + 2, before[1] + 2)
 
 
 def notebook_edits(endpoint: str) -> list[Edit]:

@@ -36,6 +36,14 @@ class HttpResult(NamedTuple):
     body: bytes
 
 
+class Endpoint(NamedTuple):
+    """Where an HTTP function is found: no methods stand for all of them."""
+
+    route: str
+    level: str
+    methods: list[str]
+
+
 class Message:
     """Stands in for a protobuf message: it holds the fields that it was given."""
 
@@ -86,6 +94,17 @@ class Runtime:
         """The names of the functions, after `load`."""
         return sorted(self._functions)
 
+    @property
+    def routes(self) -> dict[str, Endpoint]:
+        """Where the HTTP functions are found, by name."""
+        triggers = {
+            name: trigger
+            for name, function in self._functions.items()
+            for trigger in map(json.loads, function.raw_bindings)
+            if trigger["type"] == "httpTrigger"
+        }
+        return {name: Endpoint(t["route"], t["authLevel"], t.get("methods") or []) for name, t in triggers.items()}
+
     async def load(self) -> None:
         """Index and load all functions; `RuntimeFailure` where Azure would refuse the app."""
         init = SimpleNamespace(capabilities={}, function_app_directory=self._app_dir)
@@ -94,6 +113,7 @@ class Runtime:
         for function in metadata.function_metadata_results or ():
             load = SimpleNamespace(function_id=function.function_id)
             _check(await self._runtime.function_load_request(_request(function_load_request=load)))
+            assert function.name not in self._functions
             self._functions[function.name] = function
 
     async def http(
@@ -169,6 +189,7 @@ class Outcome(NamedTuple):
     error: str | None
     functions: list[str]
     results: list[HttpResult | str | None]
+    routes: dict[str, Endpoint]
 
 
 def run_in_runtime(app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, str] | None = None) -> Outcome:
@@ -195,7 +216,8 @@ def run_in_runtime(app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, 
         HttpResult(result[0], result[1], base64.b64decode(result[2])) if isinstance(result, list) else result
         for result in report["results"]
     ]
-    return Outcome(report["error"], report["functions"], results)
+    routes = {name: Endpoint(*route) for name, route in report["routes"].items()}
+    return Outcome(report["error"], report["functions"], results, routes)
 
 
 async def _report(app_dir: Path, calls: Sequence[Call]) -> dict[str, Any]:
@@ -203,9 +225,9 @@ async def _report(app_dir: Path, calls: Sequence[Call]) -> dict[str, Any]:
     try:
         await runtime.load()
     except RuntimeFailure as failure:
-        return {"error": str(failure), "functions": [], "results": []}
+        return {"error": str(failure), "functions": [], "results": [], "routes": {}}
     results = [await _result(runtime, call) for call in calls]
-    return {"error": None, "functions": runtime.functions, "results": results}
+    return {"error": None, "functions": runtime.functions, "results": results, "routes": runtime.routes}
 
 
 async def _result(runtime: Runtime, call: Call) -> object:

@@ -21,14 +21,16 @@ from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join, observations_of
 from shared.log.joiner import Joiner, LoopRules
-from shared.log.records import event_key
-from shared.loops import service
+from shared.log.records import ONLINE, event_key
+from shared.loops import policy, service
 from shared.loops.loops import DEFAULT
-from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Blobs, Conflict, Tables, Unavailable
 from shared.storage.azure import AzureStorage
 from shared.storage.memory import MemoryBlobs, MemoryTables
 from tests.journalled import LOOP, T0, Gate, Obs, Rank, Record, WatchedBlobs, WatchedTables, journal
+
+POLICY = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
 
 MIDNIGHT = T0 // 86_400 * 86_400 + 86_400
 CHANGE = MIDNIGHT + 60
@@ -294,7 +296,9 @@ class OnAzurite:
         spans = (await activity.noted(self.tables))[self.loop.loop_id]
         await Joiner(self.tables, self.blobs, self.counters, prune).run(self.loop, spans, MIDNIGHT + 1000.0)
         checkpoint, _ = await checkpoints.load(self.blobs, self.loop.loop_id)
-        job = Job(self.loop.loop_id, DEFAULT_ARGUMENTS, checkpoint.watermark, 5.0)
+        job = Job(
+            self.loop.loop_id, POLICY.training, "", POLICY.lineage, False, ONLINE, checkpoint.watermark, 0, 0, 5.0
+        )
         await Trainer(self.blobs, self.counters).run(job, MIDNIGHT + 1000.0)
 
 

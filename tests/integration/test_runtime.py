@@ -1,12 +1,13 @@
 """What Azure's own runtime takes, refuses and answers; the library that CI runs is the one that production runs."""
 
 import json
+import uuid
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from tests.integration.inprocess import Call, HttpResult, run_in_runtime
+from tests.integration.inprocess import Call, HttpResult, Outcome, run_in_runtime
 from tests.integration.served import ROOT, Served
 
 APP = """
@@ -135,18 +136,34 @@ def settings(storage: str) -> dict[str, str]:
     """What the real app is told, with a storage of its own and schedules that do not come round."""
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     schedules = dict.fromkeys(("RANKLOOP_JOIN_SCHEDULE", "RANKLOOP_TRAIN_SCHEDULE"), "0 0 0 29 2 *")
-    return {**sample, **schedules, "RANKLOOP_STORAGE": storage, "AzureWebJobsStorage": storage, "RANKLOOP_KEY": "k"}
+    # A busy machine is no reason for a 503.
+    patient = dict.fromkeys(("RANKLOOP_LOG_DEADLINE_MS", "RANKLOOP_REWARD_DEADLINE_MS"), "3500")
+    own = {"RANKLOOP_STORAGE": storage, "AzureWebJobsStorage": storage, "RANKLOOP_KEY": "k"}
+    return {**sample, **schedules, **patient, **own}
+
+
+KEY = {"ocp-apim-subscription-key": "k"}
+LATEST = {"api-version": "2022-09-01-preview"}
+
+
+def body_of(event: str) -> str:
+    return json.dumps({"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": event})
+
+
+def answered(outcome: Outcome) -> list[HttpResult]:
+    assert outcome.error is None
+    assert all(isinstance(result, HttpResult) for result in outcome.results), outcome.results
+    return [result for result in outcome.results if isinstance(result, HttpResult)]
 
 
 def test_the_real_app_ranks_and_its_timers_run(settings: dict[str, str]) -> None:
-    body = json.dumps({"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": "e"})
-    url = "http://localhost/personalizer/v1.0/rank"
+    url, version = "http://localhost/personalizer/v1.0/rank", {"version": "v1.0"}
 
     outcome = run_in_runtime(
         ROOT,
         [
-            Call("rank", "POST", url, body, {"ocp-apim-subscription-key": "k"}),
-            Call("rank", "POST", url, body),
+            Call("rank", "POST", url, body_of("e"), KEY, params=version),
+            Call("rank", "POST", url, body_of("e"), params=version),
             Call("join_timer"),
             Call("train_timer"),
         ],
@@ -160,6 +177,68 @@ def test_the_real_app_ranks_and_its_timers_run(settings: dict[str, str]) -> None
     assert (ranked.status, json.loads(ranked.body)["rewardActionId"]) == (201, "a")
     assert refused.status == 401
     assert (joined, trained) == (None, None)
+
+
+def test_all_functions_load_under_names_and_routes_of_their_own(settings: dict[str, str]) -> None:
+    outcome = run_in_runtime(ROOT, env=settings)
+
+    assert outcome.error is None
+    timers = {"join_timer", "train_timer"}
+    assert set(outcome.functions) == {*outcome.routes, *timers}
+    assert outcome.functions == sorted(set(outcome.functions))
+    routes = [endpoint.route for endpoint in outcome.routes.values()]
+    assert len({route.lower() for route in routes}) == len(routes)
+    assert {endpoint.level for endpoint in outcome.routes.values()} == {"ANONYMOUS"}
+    assert {name.removeprefix("loop_") for name in outcome.routes if name.startswith("loop_")} == {
+        "rank", "rank_slots", "rank_2022", "events", "events_slots", "events_2022", "personalizer", "rankloop",
+    }  # fmt: skip
+    # The host keeps these for itself, and what begins so.
+    assert not [route for route in routes if route.lower().startswith(("admin", "runtime"))]
+
+
+def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: dict[str, str]) -> None:
+    """With the parameters that a deployed host reads off each path: decoded, slashes and all."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    news, slots, activate = {"loop": name}, {"version": "multislot"}, {"event": "a/b/activate"}
+    v10, p1 = {"version": "v1.0"}, {"version": "v1.1-preview.1"}
+    calls = [
+        Call("rankloop", "POST", body=json.dumps({"name": name}), headers=KEY, params={"path": "v1/loops"}),
+        Call("rank", "POST", body=body_of("a/b"), headers=KEY, params=v10),
+        Call("rank_2022", "POST", body=body_of("a/b"), headers=KEY, query=LATEST),
+        Call("rank_2022", "POST", body=body_of("a/b"), headers=KEY),
+        Call("rank", "POST", body="{}", headers=KEY, query=LATEST, params=slots),
+        Call("rank_slots", "POST", body="{}", headers=KEY, params=p1),
+        Call("rank_slots", "POST", body="{}", headers=KEY, params=v10),
+        Call("events", "POST", body='{"value": 1}', headers=KEY, params={**v10, "event": "a/b/reward"}),
+        Call("events", "POST", headers=KEY, query=LATEST, params={**slots, **activate}),
+        Call("events_2022", "POST", headers=KEY, query=LATEST, params=activate),
+        Call("events_slots", "POST", headers=KEY, params={**p1, **activate}),
+        Call("personalizer", "GET", headers=KEY, params={"path": "v1.0/configurations/policy"}),
+        Call("personalizer", "GET", headers=KEY),
+        Call("rankloop", "GET", headers=KEY, params={"path": "v1/health"}),
+        Call("openapi", "GET"),
+        Call("loop_rank", "POST", body=body_of("a/b"), headers=KEY, params={**news, **v10}),
+        Call("loop_rank_2022", "POST", body=body_of("a/b"), headers=KEY, query=LATEST, params=news),
+        Call("loop_rank_slots", "POST", body="{}", headers=KEY, params={**news, **p1}),
+        Call("loop_events", "POST", headers=KEY, params={**news, **v10, **activate}),
+        Call("loop_events_2022", "POST", headers=KEY, query=LATEST, params={**news, **activate}),
+        Call("loop_events_slots", "POST", headers=KEY, params={**news, **p1, **activate}),
+        Call("loop_personalizer", "GET", headers=KEY, params={**news, "path": "v1.1-preview.3/configurations/service"}),
+        Call("loop_rankloop", "GET", headers=KEY, params={**news, "path": "v1/health"}),
+        Call("loop_rankloop", "GET", headers=KEY, params={"loop": "nowhere", "path": "v1/health"}),
+    ]  # fmt: skip
+
+    outcome = run_in_runtime(ROOT, calls, settings)
+
+    told = [(result.status, result.headers.get("x-ms-error-code")) for result in answered(outcome)]
+    no_slots = (400, "InvalidMultiSlotApiAccess")
+    assert told == [
+        (201, None), (201, None), (201, None), (400, "BadRequest"), no_slots, no_slots, (404, "ResourceNotFound"),
+        (204, None), no_slots, (204, None), no_slots, (200, None), (404, "ResourceNotFound"), (200, None), (200, None),
+        (201, None), (201, None), no_slots, (204, None), (204, None), no_slots, (200, None), (200, None),
+        (404, "FrontEndNotFound"),
+    ]  # fmt: skip
+    assert {call.name for call in calls} == set(outcome.routes)
 
 
 def test_the_local_host_serves_the_same_functions(settings: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -14,16 +15,24 @@ import shared.storage.azure
 from shared import app as running
 from shared.app import App
 from shared.config import Config, ConfigError
+from shared.contract.errors import ApiError
 from shared.learning import registry
+from shared.learning.model import ServingModel
+from shared.learning.signed import Signer, generate_key
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
-from shared.loops.loops import DEFAULT, Loop
+from shared.log.records import APPRENTICE
+from shared.loops import policy
+from shared.loops.loops import DEFAULT
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
+from shared.loops.settings import Loop
 from shared.storage import Row, Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
 T0 = 1_700_000_040.0
 BODY = {"actions": [{"id": f"a{n}", "features": [{"x": f"v{n}"}]} for n in range(3)]}
+SLOTS = {"slots": [{"id": f"s{n}", "baselineAction": f"a{n}"} for n in range(2)]}
 
 
 class World:
@@ -48,7 +57,40 @@ class World:
 
     async def reward(self, app: App, event_id: str) -> None:
         loop = await app.loops.named(DEFAULT)
-        await app.observer.observe(loop.id, loop.waits, event_id, "r", 1.0, None)
+        await app.observer.observe(loop.id, loop.waits, event_id, "r", None, 1.0)
+
+    async def rank_slots(self, app: App, event_id: str, *paid: tuple[str, float]) -> dict[str, Any]:
+        """A multi-slot call, and the rewards of some of its slots."""
+        loop = await app.loops.named(DEFAULT)
+        answer = await app.ranker.rank_slots(loop, orjson.dumps({**BODY, **SLOTS, "eventId": event_id}))
+        if paid:
+            await app.observer.observe(loop.id, loop.waits, event_id, "r", None, slots=list(paid))
+        found: dict[str, Any] = orjson.loads(answer.body)
+        return found
+
+    async def learn(self, app: App) -> registry.Version:
+        """Let an hour pass, and the timers run; returns the version that serves then."""
+        self.now += 3600
+        await app.join_due()
+        await app.train_due()
+        version, _ = await registry.current(self.blobs, (await app.loops.named(DEFAULT)).id)
+        assert version
+        return version
+
+
+def with_policy(arguments: str) -> Any:
+    """A change of a loop to a policy, as its PUT makes it."""
+
+    def change(loop: Loop) -> Loop:
+        configuration = replace(loop.configuration, is_auto_optimization_enabled=False)
+        return replace(loop, configuration=configuration, policy=policy.read(arguments))
+
+    return change
+
+
+def configured(**changes: Any) -> Any:
+    """A change of a loop's configuration."""
+    return lambda loop: replace(loop, configuration=replace(loop.configuration, **changes))
 
 
 @pytest.fixture
@@ -90,7 +132,7 @@ async def test_an_event_becomes_a_model_that_serves(world: World) -> None:
 
 async def test_a_model_is_not_exported_more_often_than_the_loop_says(world: World) -> None:
     app = world.instance()
-    loop = await app.loops.configure(DEFAULT, lambda held: replace(held, model_export_frequency=3600.0))
+    loop = await app.loops.change(DEFAULT, configured(model_export_frequency=3600.0))
 
     async def events_in_model() -> int:
         version, _ = await registry.current(world.blobs, loop.id)
@@ -140,6 +182,129 @@ async def test_a_loop_that_fails_does_not_hold_up_the_others(
     # Storage's own words are enough; anything else is a fault, told with its place.
     assert {bool(record.exc_info) for record in failures if gone in record.getMessage()} == {False}
     assert {bool(record.exc_info) for record in failures if broken in record.getMessage()} == {True}
+
+
+async def test_a_loop_that_becomes_multi_slot_learns_its_slots(world: World) -> None:
+    app = world.instance()
+    for n in range(3):
+        await world.rank(app, f"e{n}")
+    single = await world.learn(app)
+    loop = await app.loops.change(DEFAULT, with_policy(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
+    assert loop.multi_slot
+
+    # Nothing to learn slots from yet: the model before stays published, and serves nobody.
+    assert await world.learn(app) == single
+    answer = await world.rank_slots(app, "m0", ("s0", 1.0), ("s1", -1.0))
+    assert {slot["id"] for slot in answer["slots"]} == {"s0", "s1"}
+    version = await world.learn(app)
+
+    checkpoint, _ = await checkpoints.load(world.blobs, loop.id)
+    assert (version.events, version.parent, checkpoint.events, checkpoint.rewarded) == (1, single.version, 4, 1)
+    model = ServingModel(await registry.load(world.blobs, loop.id, version), "")
+    assert model.multi_slot
+    model.close()
+    other = world.instance()
+    assert await world.rank_slots(other, "m1") == await world.rank_slots(world.instance(), "m1")
+    assert (await other.models.get(loop)).name == version.version.encode()
+
+
+async def test_a_changed_policy_gets_its_model_though_no_event_is_new(world: World) -> None:
+    app = world.instance()
+    for n in range(3):
+        await world.rank(app, f"e{n}")
+    before = await world.learn(app)
+    assert await app.train_due() == 0
+
+    loop = await app.loops.change(DEFAULT, with_policy("--cb_explore_adf --epsilon 0.1 --cb_type mtr -q Fj"))
+
+    assert await app.train_due() == 1
+    version, _ = await registry.current(world.blobs, loop.id)
+    assert version
+    assert (version.events, version.parent, version.policy) == (3, before.version, loop.policy.lineage)
+    assert version.policy != before.policy
+
+
+async def test_a_changed_epsilon_keeps_the_model(world: World) -> None:
+    app = world.instance()
+    await world.rank(app, "e1")
+    before = await world.learn(app)
+
+    arguments = policy.with_exploration(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT], 0.7)
+    loop = await app.loops.change(DEFAULT, with_policy(arguments))
+
+    assert await app.train_due() == 1  # a look
+    assert (await registry.current(world.blobs, loop.id))[0] == before
+
+
+async def test_an_apprentice_learns_what_it_ranked_as_one(world: World) -> None:
+    app = world.instance()
+    await world.rank(app, "e1")
+    assert (await world.learn(app)).events == 1
+    await app.loops.change(DEFAULT, configured(learning_mode=APPRENTICE))
+    for n in range(4):
+        found = await world.rank(app, f"p{n}")
+        assert found["rewardActionId"] == "a0"
+
+    assert (await world.learn(app)).events == 5
+    await app.loops.change(DEFAULT, configured(learning_mode="Online"))
+    await world.rank(app, "e2")
+    assert (await world.learn(app)).events == 6
+    assert app.counters["train.skipped"] == 0
+
+
+async def test_a_new_model_is_built_from_the_days_that_the_loop_says(world: World) -> None:
+    app = world.instance()
+    await world.rank(app, "e1")
+    await world.learn(app)
+    world.now += 3 * 86_400
+    await world.rank(app, "e2")
+    assert (await world.learn(app)).events == 2
+
+    await app.loops.change(DEFAULT, with_policy("--cb_explore_adf --epsilon 0.2 -q Fj"))  # from the last two days
+    assert (await world.learn(app)).events == 1
+    await app.loops.change(DEFAULT, configured(model_retrain_days=0))
+    await app.loops.change(DEFAULT, with_policy("--cb_explore_adf --epsilon 0.2 -q Fi"))
+    assert (await world.learn(app)).events == 2
+
+
+# -- what the settings of the deployment make of it ------------------------------------------------------------------
+
+
+async def test_a_deployment_without_a_signing_key_signs_nothing(world: World) -> None:
+    assert await world.instance().signer() is None
+
+
+async def test_the_signer_is_made_once(world: World) -> None:
+    key = generate_key()
+    app = App(Config("", "k", signing_key=key), world.tables, world.blobs)
+
+    signer = await app.signer()
+
+    assert signer is not None
+    assert signer.fingerprint == Signer(key).fingerprint
+    assert await app.signer() is signer
+
+
+async def test_trusted_signers_are_read(world: World) -> None:
+    first, second = "ab" * 32, "CD:" * 31 + "CD"
+    app = App(Config("", "k", trusted_signers=f"{first}, {second}"), world.tables, world.blobs)
+
+    assert app.trusted_signers == {"ab" * 32, "cd" * 32}
+    assert world.instance().trusted_signers == frozenset()
+    with pytest.raises(ConfigError, match="RANKLOOP_TRUSTED_SIGNERS"):
+        App(Config("", "k", trusted_signers="no fingerprint"), world.tables, world.blobs)
+
+
+async def test_tokens_count_where_a_tenant_is_named(world: World) -> None:
+    headers = {"authorization": "Bearer not.a.token"}
+    tenant = Config("", "k", entra_tenant="0" * 8 + "-0000-0000-0000-" + "0" * 12, entra_audiences=frozenset({"me"}))
+
+    with pytest.raises(ApiError, match="takes no bearer tokens"):
+        await world.instance().access.roles(headers, None)
+    with pytest.raises(ApiError) as refused:
+        await App(tenant, world.tables, world.blobs).access.roles(headers, None)
+    assert refused.value.code == "Unauthorized"
+    assert "takes no bearer tokens" not in refused.value.message
 
 
 class Gate(MemoryTables):

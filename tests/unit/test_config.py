@@ -16,6 +16,11 @@ def test_storage_alone_is_required() -> None:
         max_body=4_194_304,
         shards=4,
         prune_journal=False,
+        mirror_hosts=(".blob.core.windows.net",),
+        signing_key="",
+        trusted_signers="",
+        entra_tenant="",
+        entra_audiences=frozenset(),
     )
 
 
@@ -54,6 +59,22 @@ def test_without_storage_there_is_no_deployment(environment: dict[str, str]) -> 
         ("RANKLOOP_MAX_BODY_BYTES", "104857600", "max_body", 104_857_600),
         ("RANKLOOP_SHARDS", "1", "shards", 1),
         ("RANKLOOP_SHARDS", "100", "shards", 100),
+        ("RANKLOOP_SIGNING_KEY", "-----BEGIN PRIVATE KEY-----", "signing_key", "-----BEGIN PRIVATE KEY-----"),
+        ("RANKLOOP_TRUSTED_SIGNERS", "00,11", "trusted_signers", "00,11"),
+        ("RANKLOOP_ENTRA_AUDIENCES", "api://a, api://b,", "entra_audiences", {"api://a", "api://b"}),
+        ("RANKLOOP_MIRROR_HOSTS", "", "mirror_hosts", ()),
+        (
+            "RANKLOOP_MIRROR_HOSTS",
+            ".blob.core.windows.net, a.example.org,",
+            "mirror_hosts",
+            (".blob.core.windows.net", "a.example.org"),
+        ),
+        (
+            "RANKLOOP_MIRROR_HOSTS",
+            "http://127.0.0.1:10000,http://azurite",
+            "mirror_hosts",
+            ("http://127.0.0.1:10000", "http://azurite"),
+        ),
     ],
 )
 def test_a_setting_is_read(name: str, text: str, field: str, value: object) -> None:
@@ -73,6 +94,13 @@ def test_a_setting_is_read(name: str, text: str, field: str, value: object) -> N
         ("RANKLOOP_REWARD_DEADLINE_MS", "never", "from 1 to 3500"),
         ("RANKLOOP_MAX_BODY_BYTES", "1023", "from 1024 to 104857600"),
         ("RANKLOOP_MAX_BODY_BYTES", "4MB", "from 1024 to 104857600"),
+        ("RANKLOOP_MIRROR_HOSTS", "https://a.example.org", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", "a.example.org/container", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", "a.example.org:443", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", "A.example.org", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", ".", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", "*.example.org", "a list of host names"),
+        ("RANKLOOP_MIRROR_HOSTS", "http://x@127.0.0.1:10000", "a list of host names"),
         ("RANKLOOP_SHARDS", "0", "from 1 to 100"),
         ("RANKLOOP_SHARDS", "101", "from 1 to 100"),
         ("RANKLOOP_SHARDS", "-1", "from 1 to 100"),
@@ -88,3 +116,21 @@ def test_a_setting_that_cannot_be_read_is_named(name: str, text: str, expected: 
     assert expected in message
     assert repr(text[:64]) in message
     assert len(message) < 200
+
+
+def test_tokens_of_a_tenant_need_an_audience() -> None:
+    tenant = {**STORAGE, "RANKLOOP_ENTRA_TENANT": "t"}
+
+    for audiences in ({}, {"RANKLOOP_ENTRA_AUDIENCES": ""}, {"RANKLOOP_ENTRA_AUDIENCES": " , "}):
+        with pytest.raises(ConfigError, match="RANKLOOP_ENTRA_AUDIENCES is not set"):
+            read({**tenant, **audiences})
+    config = read({**tenant, "RANKLOOP_ENTRA_AUDIENCES": "api://a"})
+    assert (config.entra_tenant, config.entra_audiences) == ("t", frozenset({"api://a"}))
+
+
+def test_an_authority_of_ones_own_is_read() -> None:
+    default = read(STORAGE).entra_authority
+
+    assert default.startswith("https://login.microsoftonline.com")
+    assert read({**STORAGE, "RANKLOOP_ENTRA_AUTHORITY": ""}).entra_authority == default
+    assert read({**STORAGE, "RANKLOOP_ENTRA_AUTHORITY": "https://x"}).entra_authority == "https://x"

@@ -1,8 +1,17 @@
 """What Azure's host would refuse and its Python runtime does not see: routes that clash, among us or with the host."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from shared.contract.versions import Version
+from shared.edge.routes import Route, find
+from shared.edge.web import _HOLE as HOLE
+from shared.loops.loops import DEFAULT
+from tests.unit.edge.test_routes import EVERY, address
 
 ROOT = Path(__file__).resolve().parents[2]
 # In a process of its own: importing the app makes its globals, and its functions can be listed only once.
@@ -23,7 +32,11 @@ for function in app.functions:
         Schedule(function.trigger.schedule)
 assert app.drain is not None
 assert load_config(root, {}).route_prefix == ""
-print(len(router.routes))
+found = []
+for method, path in json.loads(sys.stdin.read()):
+    match = router.find(method, "/" + path)
+    found.append(None if match is None else [match[0].name, match[0].trigger.route, match[2]])
+print(json.dumps([len(router.routes), found]))
 """
 
 
@@ -45,10 +58,67 @@ def test_without_settings_the_timers_run_each_minute() -> None:
     assert (ended.returncode, ended.stdout.strip()) == (0, "0 * * * * *|0 * * * * *"), ended.stderr
 
 
-def test_the_host_would_take_all_routes_and_the_sample_settings_cover_all_schedules() -> None:
+def ask(paths: list[tuple[str, str]]) -> list[tuple[str, str, dict[str, str]] | None]:
+    """The function, its route and the parameters that the local host finds for each method and path."""
     ended = subprocess.run(
-        [sys.executable, "-c", READ, str(ROOT)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", READ, str(ROOT)],
+        cwd=ROOT,
+        input=json.dumps(paths),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-
     assert ended.returncode == 0, ended.stderr
-    assert int(ended.stdout) > 0
+    count, found = json.loads(ended.stdout)
+    assert count > 0
+    return [None if match is None else tuple(match) for match in found]
+
+
+def test_the_host_would_take_all_routes_and_the_sample_settings_cover_all_schedules() -> None:
+    assert ask([]) == []
+
+
+def expected(route: Route, version: Version | None) -> str:
+    """The function that serves an operation: rank and events have their own, and everything else the two others."""
+    if version is None:
+        return "rankloop"
+    head, _, rest = route.path.partition("/")
+    slots = head == "multislot"
+    kind = rest.partition("/")[0] if slots else head
+    if kind not in ("rank", "events") or route.method != "POST":
+        return "personalizer"
+    if version is Version.V2022:
+        return kind if slots else f"{kind}_2022"  # `multislot` stands where the version does
+    return f"{kind}_slots" if slots else kind
+
+
+@pytest.mark.parametrize("ident", ["e1", "a/b", "a%2Fb", "reward", "multislot/events/x", "é", "a b"])
+@pytest.mark.parametrize("loop", [DEFAULT, "news"])
+def test_every_operation_is_reached_through_its_own_function(loop: str, ident: str) -> None:
+    asked = [
+        (route, version, address(route, version, loop, ident)[0] + slash)
+        for route, version in EVERY
+        for slash in ("", "/")
+    ]
+
+    found = ask([(route.method, path) for route, version, path in asked])
+
+    for (route, version, path), match in zip(asked, found, strict=True):
+        assert match, path
+        name, template, params = match
+        assert name == ("" if loop == DEFAULT else "loop_") + expected(route, version), path
+        # What the handler puts together again names the same operation.
+        whole = HOLE.sub(lambda hole, params=params: params.get(hole[1]) or "", template)  # type: ignore[misc]
+        query = {"api-version": "2022-09-01-preview"} if version is Version.V2022 else {}
+        again = find(route.method, whole, query)
+        assert (again.route, again.loop) == (route, loop), path
+        assert again.id.rstrip("/") == (ident if "{" in route.path else ""), path
+
+
+def test_the_description_is_reached_and_nothing_else_at_the_root() -> None:
+    paths = ["openapi.json", "OPENAPI.JSON", "openapi.json/", "", "loops", "loops/news", "status", "openapi.json/x"]
+
+    found = ask([("GET", path) for path in paths])
+
+    assert [match[0] if match else None for match in found] == ["openapi"] * 3 + [None] * 5

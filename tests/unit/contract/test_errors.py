@@ -16,9 +16,22 @@ from shared.contract.errors import STATUS, ApiError, internal_error, unavailable
         ("InvalidServiceConfiguration", 400),
         ("InvalidRewardWaitTime", 400),
         ("InvalidLogRetentionDays", 400),
+        ("InvalidModelRetrainDays", 400),
+        ("InvalidLearningModeServiceConfiguration", 400),
+        ("InvalidPolicyConfiguration", 400),
+        ("InvalidPolicyContract", 400),
+        ("InvalidMultiSlotApiAccess", 400),
+        ("InvalidModelImportFormat", 400),
+        ("InvalidModelImportSignature", 400),
         ("PayloadSizeExceeded", 400),
         ("Unauthorized", 401),
+        ("Forbidden", 403),
+        ("InvalidApiAccess", 403),
+        ("ProblemTypeIncompatibleWithAutoOptimization", 403),
         ("ResourceNotFound", 404),
+        ("FrontEndNotFound", 404),
+        ("EvaluationNotFound", 404),
+        ("LoopAlreadyExists", 409),
         ("ModelRankingError", 409),
         ("InternalServerError", 500),
         ("OperationNotAllowed", 503),
@@ -64,3 +77,13 @@ def test_a_fault_of_ours_says_nothing_of_the_inside() -> None:
         "code": "InternalServerError",
         "message": "Server got itself in trouble",
     }
+
+
+def test_a_code_without_a_status_is_a_fault_of_ours() -> None:
+    with pytest.raises(KeyError):
+        _ = ApiError("NoSuchCode", "what").status
+
+
+def test_the_statuses_are_those_of_refusals() -> None:
+    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 500, 503}
+    assert all(code.isidentifier() for code in STATUS)

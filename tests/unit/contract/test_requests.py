@@ -1,4 +1,4 @@
-"""Every rule of contract 4.3 for single-slot calls that can be held before features are looked at."""
+"""Every rule of contract 4.3 that can be held before features are looked at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.errors import ApiError
-from shared.contract.requests import check_event_id, rank_request, reward_request
+from shared.contract.requests import (
+    MultiSlotRankRequest,
+    check_event_id,
+    multi_slot_rank_request,
+    multi_slot_reward_request,
+    rank_request,
+    reward_request,
+)
 
 ACTION: dict[str, Any] = {"id": "a", "features": [{"x": 1}]}
 
@@ -238,7 +245,7 @@ def test_any_other_reward_is_refused(body: bytes, code: str, target: str | None)
 
 @given(st.binary(max_size=60))
 def test_any_bytes_get_a_request_or_a_refusal(body: bytes) -> None:
-    for read in (rank_request, reward_request):
+    for read in (rank_request, reward_request, multi_slot_rank_request, multi_slot_reward_request):
         try:
             read(body)
         except ApiError as e:
@@ -251,3 +258,173 @@ def test_a_reward_arrives_as_it_was_written(value: float) -> None:
 
     assert read == value
     assert math.copysign(1, read) == math.copysign(1, value)
+
+
+# -- multi-slot -------------------------------------------------------------------------------------------------------
+
+
+def slot(n: int, **members: Any) -> dict[str, Any]:
+    return {"id": f"s{n}", "baselineAction": f"a{n}", **members}
+
+
+def slots_request(count: int = 3, **members: Any) -> MultiSlotRankRequest:
+    body = {"actions": [{**ACTION, "id": f"a{n}"} for n in range(count)], "slots": [slot(0), slot(1)], **members}
+    return multi_slot_rank_request(orjson.dumps(body))
+
+
+def slots_refusal(count: int = 3, **members: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        slots_request(count, **members)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def test_a_full_multi_slot_body_is_read() -> None:
+    second = slot(1, features=[{"size": 1}], excludedActions=["a0"], positionFeatures=[1])
+    request = slots_request(slots=[slot(0), second], contextFeatures=[{"t": 1}], eventId="e/1", deferActivation=True)
+
+    assert [(s.id, s.baseline_action, s.excluded_actions) for s in request.slots] == [
+        ("s0", "a0", None),
+        ("s1", "a1", ["a0"]),
+    ]
+    assert [bytes(s.features) for s in request.slots] == [b"null", b'[{"size":1}]']
+    assert len(request.actions) == 3
+    assert (bytes(request.context_features), request.event_id, request.defer_activation) == (b'[{"t":1}]', "e/1", True)
+
+
+def test_a_multi_slot_body_needs_actions_and_slots_alone() -> None:
+    request = slots_request()
+
+    assert (bytes(request.context_features), request.event_id, request.defer_activation) == (b"null", None, False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Actions": [ACTION, ACTION], "SLOTS": [slot(0), slot(1)], "EVENTID": "e"},
+        {"actions": [ACTION, ACTION], "slots": [slot(0), slot(1)], "eventId": "e", "excludedActions": ["a0"]},
+        {"actions": [ACTION, ACTION], "slots": [], "Slots": [slot(0), slot(1)], "eventId": "e"},
+    ],
+    ids=["case", "unknown", "two spellings, the last counts"],
+)
+def test_unusual_member_names_of_a_multi_slot_body_are_taken(body: dict[str, Any]) -> None:
+    request = multi_slot_rank_request(orjson.dumps(body))
+
+    assert [s.id for s in request.slots] == ["s0", "s1"]
+    assert (len(request.actions), request.event_id) == (2, "e")
+
+
+def test_members_of_a_slot_are_taken_in_any_case() -> None:
+    (read,) = slots_request(slots=[{"id": "s", "baselineAction": "a0", "ExcludedActions": ["a1"]}]).slots
+
+    assert read.excluded_actions == ["a1"]
+
+
+@pytest.mark.parametrize(("actions", "slots"), [(1, 1), (50, 1), (50, 50), (3, 3)])
+def test_slots_are_as_many_as_actions_at_most(actions: int, slots: int) -> None:
+    assert len(slots_request(actions, slots=[slot(n) for n in range(slots)]).slots) == slots
+
+
+@pytest.mark.parametrize(
+    ("actions", "members", "target", "problem"),
+    [
+        (0, {}, "actions", "1 to 50 actions; it holds 0"),
+        (51, {}, "actions", "1 to 50 actions; it holds 51"),
+        (3, {"slots": []}, "slots", "1 to 3 slots, no more than there are actions; it holds 0"),
+        (1, {}, "slots", "1 to 1 slots"),
+        (50, {"slots": [slot(n) for n in range(51)]}, "slots", "1 to 50 slots"),
+        (3, {"slots": [slot(0, id="")]}, "slots[0].id", "it has 0"),
+        (3, {"slots": [slot(0), slot(1, id="x" * 257)]}, "slots[1].id", "it has 257"),
+        (3, {"slots": [slot(0, id="s"), slot(1), slot(2, id="s")]}, "slots[2].id", "'s' is"),
+        (3, {"slots": [slot(0), slot(1, baselineAction="a0")]}, "slots[1].baselineAction", "'a0' is"),
+        (3, {"eventId": ""}, "eventId", "it has 0"),
+        (3, {"eventId": "x" * 257}, "eventId", "it has 257"),
+    ],
+)
+def test_a_broken_rule_of_slots_is_an_invalid_rank_request(
+    actions: int, members: dict[str, Any], target: str, problem: str
+) -> None:
+    error = slots_refusal(actions, **members)
+
+    assert (error.code, error.target) == ("InvalidRankRequest", target)
+    assert error.message.startswith(target)
+    assert problem in error.message
+
+
+@pytest.mark.parametrize(
+    ("members", "target"),
+    [
+        ({"slots": None}, "slots"),
+        ({"slots": {}}, "slots"),
+        ({"slots": [None]}, "slots[0]"),
+        ({"slots": [slot(0), 1]}, "slots[1]"),
+        ({"slots": [{"id": "s"}]}, "slots[0]"),
+        ({"slots": [{"baselineAction": "a0"}]}, "slots[0]"),
+        ({"slots": [slot(0, id=None)]}, "slots[0].id"),
+        ({"slots": [slot(0, id=1)]}, "slots[0].id"),
+        ({"slots": [slot(0, baselineAction=None)]}, "slots[0].baselineAction"),
+        ({"slots": [slot(0, excludedActions="a0")]}, "slots[0].excludedActions"),
+        ({"slots": [slot(0, excludedActions=[None])]}, "slots[0].excludedActions[0]"),
+        ({"actions": None}, "actions"),
+        ({"eventId": 1}, "eventId"),
+        ({"deferActivation": "true"}, "deferActivation"),
+    ],
+)
+def test_a_wrong_type_in_a_multi_slot_body_is_a_bad_request(members: dict[str, Any], target: str) -> None:
+    error = slots_refusal(**members)
+
+    assert (error.code, error.target) == ("BadRequest", target)
+
+
+def test_a_single_slot_body_is_no_multi_slot_one() -> None:
+    with pytest.raises(ApiError) as caught:
+        multi_slot_rank_request(orjson.dumps({"actions": [ACTION]}))
+
+    assert caught.value.code == "BadRequest"
+    assert "`slots`" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "rewards"),
+    [
+        (b'{"reward":[{"slotId":"a","value":1},{"slotId":"b","value":-0.5}]}', [("a", 1.0), ("b", -0.5)]),
+        (b'{"reward":[{"slotId":"a","value":1},{"slotId":"a","value":2}]}', [("a", 1.0), ("a", 2.0)]),
+        (b'{"reward":[]}', []),
+        (b'{"Reward":[{"slotId":"a","value":3e38,"more":1}],"more":1}', [("a", 3e38)]),
+        (orjson.dumps({"reward": [{"slotId": "x" * 256, "value": 0}] * 60}), [("x" * 256, 0.0)] * 60),
+    ],
+)
+def test_rewards_of_slots_are_read_in_their_order(body: bytes, rewards: list[tuple[str, float]]) -> None:
+    assert multi_slot_reward_request(body) == rewards
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "target"),
+    [
+        (b"", "BadRequest", None),
+        (b"[]", "BadRequest", None),
+        (b"{}", "BadRequest", None),
+        (b'{"value":1}', "BadRequest", None),
+        (b'{"reward":1}', "BadRequest", "reward"),
+        (b'{"reward":null}', "BadRequest", "reward"),
+        (b'{"reward":[null]}', "BadRequest", "reward[0]"),
+        (b'{"reward":[{"slotId":"a"}]}', "BadRequest", "reward[0]"),
+        (b'{"reward":[{"value":1}]}', "BadRequest", "reward[0]"),
+        (b'{"reward":[{"slotId":"","value":1}]}', "BadRequest", "reward[0].slotId"),
+        (orjson.dumps({"reward": [{"slotId": "x" * 257, "value": 1}]}), "BadRequest", "reward[0].slotId"),
+        (b'{"reward":[{"slotId":1,"value":1}]}', "BadRequest", "reward[0].slotId"),
+        (b'{"reward":[{"slotId":"a","value":"1"}]}', "BadRequest", "reward[0].value"),
+        (
+            b'{"reward":[{"slotId":"a","value":1},{"slotId":"b","value":1e39}]}',
+            "InvalidRewardRequest",
+            "reward[1].value",
+        ),
+        (b'{"reward":[{"slotId":"a","value":1e400}]}', "BadRequest", None),
+        (b'{"reward":[{"slotId":"\\ud800","value":1}]}', "BadRequest", None),
+    ],
+)
+def test_any_other_rewards_of_slots_are_refused(body: bytes, code: str, target: str | None) -> None:
+    with pytest.raises(ApiError) as caught:
+        multi_slot_reward_request(body)
+
+    assert (caught.value.code, caught.value.status, caught.value.target) == (code, 400, target)

@@ -1,267 +1,392 @@
-"""Requests as the Functions worker hands them over, into what it sends back; storage is in memory."""
+"""Requests as the Functions worker hands them over, into what it sends back: keys, roles, sizes, refusals, headers."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import azure.functions as func
 import orjson
 import pytest
 
-from shared import app as running
+import manage_fn
+import rank_fn
+import reward_fn
+from shared.access.roles import ALL, LOOP_KEY, Access, Role
 from shared.app import App
-from shared.config import Config
-from shared.edge import operations, web
-from shared.edge.operations import Call, Reply
-from shared.learning import registry
-from shared.learning.registry import Version
-from shared.log.records import Observed, decode_observed
-from shared.storage import Blob, Row, Unavailable
-from shared.storage.memory import MemoryBlobs, MemoryTables
+from shared.contract.errors import ApiError
+from shared.contract.versions import Version
+from shared.edge import web
+from shared.edge.calls import Call, Reply
+from shared.edge.routes import PERSONALIZER, RANKLOOP, Found, Route, find
+from shared.loops.loops import DEFAULT
+from shared.storage import Blob
+from tests.unit.edge.inmemory import KEY, InMemory, error, refusal
+from tests.unit.edge.test_routes import EVERY, address, named
 
-KEY = "k"
 RANK = {"actions": [{"id": "a", "features": [{"x": 1}]}, {"id": "b", "features": [{"x": 2}]}], "eventId": "e1"}
+EVERY_ONCE = [next((r, v) for r, v in EVERY if r is route) for route in (*PERSONALIZER, *RANKLOOP)]
+"""Every route, in one of its versions."""
 
 
-class Tables(MemoryTables):
-    """Tables that can be out of reach."""
-
-    down = False
-
-    async def put(self, table: str, row: Row) -> float:
-        if self.down:
-            raise Unavailable("account secret-name does not answer")
-        return await super().put(table, row)
+def path_of(route: Route, version: Version | None, loop: str = DEFAULT) -> str:
+    path, query = address(route, version, loop)
+    return path + "".join(f"?{name}={value}" for name, value in query.items())
 
 
-class Blobs(MemoryBlobs):
-    """Blobs that can be out of reach."""
+class Operation:
+    """Stands for the operation of every route, and tells of its calls."""
 
-    down = False
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Call] = []
+        self.reply = Reply(204)
+        monkeypatch.setattr(web, "find", self._find)
 
-    async def get_changed(self, path: str, etag: str | None) -> Blob | None:
-        if self.down:
-            raise Unavailable("account secret-name does not answer")
-        return await super().get_changed(path, etag)
+    def _find(self, *args: Any) -> Found:
+        found = find(*args)
+        return found._replace(route=replace(found.route, operation=self))
 
-    async def get(self, path: str) -> Blob | None:
-        if self.down:
-            raise Unavailable("account secret-name does not answer")
-        return await super().get(path)
-
-
-class Served:
-    """An app over storage in memory, and the calls to it."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.tables, self.blobs = Tables(), Blobs()
-        # A deadline that no fast write misses: nothing here is timed.
-        self.app = App(Config("", KEY, **{"log_deadline": 5.0, **settings}), self.tables, self.blobs)
-
-    async def __call__(
-        self, method: str, path: str, body: Any = b"", operation: operations.Operation | None = None, **headers: Any
-    ) -> func.HttpResponse:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = func.HttpRequest(
-            method,
-            f"https://localhost/{path}",
-            headers={"ocp-apim-subscription-key": KEY, **named},
-            params={},
-            route_params={},
-            body=body if isinstance(body, bytes) else orjson.dumps(body),
-        )
-        return await web.serve(request, path, operation)
+    async def __call__(self, app: App, call: Call) -> Reply:
+        self.calls.append(call)
+        return self.reply
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    made = Served()
-    monkeypatch.setattr(running, "current", lambda: made.app)
-    return made
+def operation(monkeypatch: pytest.MonkeyPatch) -> Operation:
+    """What is called in place of any operation."""
+    return Operation(monkeypatch)
 
 
-def error(response: func.HttpResponse) -> dict[str, str]:
-    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
-    found: dict[str, str] = orjson.loads(response.get_body())["error"]
-    assert response.headers["x-ms-error-code"] == found["code"]
-    return found
-
-
-async def test_a_rank_is_answered(served: Served) -> None:
-    response = await served("POST", "personalizer/v1.0/rank", RANK, operations.rank)
-
-    assert response.status_code == 201
-    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert response.headers["csp-billing-usage"] == "CognitiveServices.Personalizer.Transaction=1"
-    assert response.headers["x-content-type-options"] == "nosniff"
-    assert "x-rankloop-log" not in response.headers
-    assert orjson.loads(response.get_body())["eventId"] == "e1"
-    assert served.app.counters["http.201"] == 1
-    assert served.app.counters["journal.lines"] == 1
-
-
-async def test_a_rank_that_is_not_durable_yet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Served(log_deadline=0.01)
-    monkeypatch.setattr(running, "current", lambda: made.app)
-    assert (await made("POST", "personalizer/v1.0/rank", RANK)).headers.get("x-rankloop-log") is None
-    made.tables.down = True
-
-    response = await made("POST", "personalizer/v1.0/rank", RANK)
-
-    assert response.status_code == 201
-    assert response.headers["x-rankloop-log"] == "pending"
-    made.tables.down = False
-    await made.app.drain()
-
-
-@pytest.fixture
-def logged(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[Observed]:
-    """The observations put into the journal."""
-    seen: list[Observed] = []
-    append = served.app.journal.append
-
-    def noted(stream: str, loop_id: str, waits: Any, text: bytes, time: float, mark: bytes = b"") -> Any:
-        seen.append(decode_observed(text))
-        return append(stream, loop_id, waits, text, time, mark)
-
-    monkeypatch.setattr(served.app.journal, "append", noted)
-    return seen
+# -- the way in -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("segment", "event_id"),
-    [("e1", "e1"), ("a/b", "a/b"), ("a%2Fb", "a/b"), ("été", "été"), ("never ranked", "never ranked")],
-)
-async def test_rewards_and_activations_are_logged(
-    served: Served, logged: list[Observed], segment: str, event_id: str
-) -> None:
-    rewarded = await served("POST", f"personalizer/v1.0/events/{segment}/reward", {"value": 0.5})
-    activated = await served("POST", f"personalizer/v1.0/events/{segment}/activate", x_ms_client_request_id="r1")
-
-    for response in (rewarded, activated):
-        assert (response.status_code, response.get_body()) == (204, b"")
-    assert [(o.e, o.k, o.v, o.q) for o in logged] == [(event_id, "r", 0.5, None), (event_id, "a", 0.0, "r1")]
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "code", "target"),
+    ("route", "params", "path"),
     [
-        ("rank", b"{", "BadRequest", None),
-        ("rank", {"actions": []}, "InvalidRankRequest", "actions"),
-        ("rank", {"actions": [{"id": "a", "features": [{"\ud800": 1}]}]}, "BadRequest", None),
-        ("events/e1/reward", {"value": "x"}, "BadRequest", "value"),
-        ("events/e1/reward", {"value": 1e39}, "InvalidRewardRequest", "value"),
-        ("events//reward", {"value": 1}, "InvalidRewardRequest", "eventId"),
-        (f"events/{'x' * 257}/reward", {"value": 1}, "InvalidRewardRequest", "eventId"),
-        ("events//activate", b"", "InvalidEventIdToActivate", "eventId"),
-        (f"events/{'x' * 257}/activate", b"", "InvalidEventIdToActivate", "eventId"),
+        ("openapi.json", {}, "openapi.json"),
+        ("personalizer/{version}/rank", {"version": "v1.0"}, "personalizer/v1.0/rank"),
+        ("personalizer/rank", {}, "personalizer/rank"),
+        ("personalizer/{*path}", {"path": "v1.0/model/properties"}, "personalizer/v1.0/model/properties"),
+        ("personalizer/{*path}", {"path": ""}, "personalizer/"),
+        ("personalizer/{*path}", {"path": None}, "personalizer/"),
+        ("personalizer/{*path}", {}, "personalizer/"),
+        (
+            "loops/{loop}/personalizer/{version}/events/{*event}",
+            {"loop": "news", "version": "v1.0", "event": "a/{loop}/{*event}/reward"},
+            "loops/news/personalizer/v1.0/events/a/{loop}/{*event}/reward",
+        ),
     ],
 )
-async def test_refusals_are_400_in_the_contracts_shape(
-    served: Served, path: str, body: Any, code: str, target: str | None
+async def test_a_handler_puts_the_path_together_again(
+    monkeypatch: pytest.MonkeyPatch, route: str, params: dict[str, str], path: str
 ) -> None:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    response = await served("POST", f"personalizer/v1.0/{path}", raw)
+    served: list[tuple[func.HttpRequest, str]] = []
 
-    found = error(response)
-    assert (response.status_code, found["code"], found.get("target")) == (400, code, target)
-    assert served.app.counters[f"refused.{code}"] == 1
-    assert served.app.counters["journal.lines"] == 0
+    async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
+        served.append((req, path))
+        return func.HttpResponse("done")
 
+    monkeypatch.setattr(web, "serve", serve)
+    request = func.HttpRequest("GET", "https://h/", headers={}, params={}, route_params=params, body=b"")
 
-async def test_the_largest_body_is_read_and_a_larger_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = orjson.dumps(RANK)
-    made = Served(max_body=len(body))
-    monkeypatch.setattr(running, "current", lambda: made.app)
+    response = await web.handler(route)(request)
 
-    assert (await made("POST", "personalizer/v1.0/rank", body)).status_code == 201
-    response = await made("POST", "personalizer/v1.0/rank", body + b" ")
-
-    assert response.status_code == 400
-    assert error(response)["code"] == "PayloadSizeExceeded"
-    assert f"{len(body) + 1} bytes; at most {len(body)}" in error(response)["message"]
+    assert (served, response.get_body()) == ([(request, path)], b"done")
 
 
-@pytest.mark.parametrize("key", ["", "wrong", "é"])
-async def test_no_operation_is_reached_without_the_key(served: Served, key: str) -> None:
-    for path in ("rank", "events/e/reward", "configurations/service", "nowhere"):
-        response = await served("POST", f"personalizer/v1.0/{path}", RANK, ocp_apim_subscription_key=key)
+def test_every_function_route_leads_to_paths_that_there_are() -> None:
+    routes = {**rank_fn.ROUTES, **reward_fn.ROUTES, **manage_fn.ROUTES}
 
-        assert response.status_code == 401
-        assert error(response)["code"] == "Unauthorized"
-
-
-@pytest.mark.parametrize(("method", "path"), [("GET", "personalizer/v1.0/nowhere"), ("GET", "personalizer/v1.0/rank")])
-async def test_an_unknown_path_or_method_is_404(served: Served, method: str, path: str) -> None:
-    response = await served(method, path)
-
-    assert response.status_code == 404
-    assert error(response)["code"] == "ResourceNotFound"
+    assert len(set(routes.values())) == len(routes)
+    assert {name.removeprefix("loop_") for name, route in routes.items() if route.startswith("loops/{loop}/")} == {
+        name for name, route in routes.items() if route.startswith(("personalizer/", "rankloop/"))
+    }
 
 
-async def test_a_method_in_lower_case_is_taken(served: Served) -> None:
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
+async def test_an_operation_gets_the_call_in_its_parts(
+    served: InMemory, operation: Operation, route: Route, version: Version | None
+) -> None:
+    loop = await served.app.loops.named(DEFAULT)
+    response = await served(route.method, path_of(route, version), b"body", x_one="1")
+
+    assert (response.status_code, response.get_body()) == (204, b"")
+    (call,) = operation.calls
+    assert (call.loop, call.name, call.body, call.roles) == (loop, DEFAULT, b"body", ALL)
+    assert (call.version, call.id) == (version or Version.V2022, "e1" if "{" in route.path else "")
+    assert call.headers["x-one"] == "1"
+    assert call.query.get("api-version") == (Version.V2022 if version is Version.V2022 else None)
+    assert call.url == f"https://localhost/{address(route, version)[0]}"
+
+
+async def test_a_call_of_a_named_loop_gets_that_loop(served: InMemory, operation: Operation) -> None:
+    made, _ = await served.app.loops.create("news")
+
+    await served("POST", "loops/news/personalizer/v1.0/rank", b"{}")
+
+    (call,) = operation.calls
+    assert (call.loop, call.name) == (made, "news")
+
+
+async def test_a_method_in_lower_case_is_taken(served: InMemory) -> None:
     assert (await served("get", "personalizer/v1.0/configurations/policy")).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("POST", "rank", RANK),
-        ("POST", "events/e1/reward", {"value": 1}),
-        ("POST", "events/e1/activate", b""),
-        ("GET", "configurations/service", b""),
-        ("GET", "configurations/policy", b""),
-        ("GET", "model/properties", b""),
-    ],
+    ("method", "path"), [("GET", "personalizer/v1.0/nowhere"), ("GET", "personalizer/v1.0/rank"), ("GET", "nowhere")]
 )
+@pytest.mark.parametrize("key", [KEY, "wrong", ""])
+async def test_an_unknown_path_or_method_is_404_for_all(served: InMemory, method: str, path: str, key: str) -> None:
+    response = served(method, path, ocp_apim_subscription_key=key)
+
+    assert await refusal(response) == (404, "ResourceNotFound")
+
+
+@pytest.mark.parametrize("query", ["", "?api-version=2023-01-01"])
+async def test_a_missing_version_is_told(served: InMemory, query: str) -> None:
+    assert await refusal(served("POST", f"personalizer/rank{query}", RANK)) == (400, "BadRequest")
+    assert (await served("POST", "personalizer/rank?api-version=2022-09-01-preview", RANK)).status_code == 201
+
+
+# -- keys and roles ---------------------------------------------------------------------------------------------------
+
+APP_ROLES = {
+    "": Role.NONE,
+    "Rankloop.Call": Role.CALL,
+    "Rankloop.Read": Role.READ,
+    "Rankloop.Manage": Role.MANAGE,
+    "Rankloop.Call Rankloop.Read": Role.CALL | Role.READ,
+    "Rankloop.Call Rankloop.Manage": Role.CALL | Role.MANAGE,
+    "Rankloop.Read Rankloop.Manage": Role.READ | Role.MANAGE,
+    "Rankloop.Call Rankloop.Read Rankloop.Manage": LOOP_KEY,
+    "Rankloop.Owner": ALL,
+}
+
+
+class Tokens:
+    """Stands for Entra ID: a token is the names of its app roles."""
+
+    async def roles(self, token: str) -> frozenset[str]:
+        if token == "bad":
+            raise ApiError("Unauthorized", "The token is none of ours.")
+        return frozenset(token.split())
+
+
+@pytest.fixture
+def tokens(served: InMemory) -> None:
+    """Have the deployment take tokens."""
+    served.app.access = Access(KEY, Tokens())
+
+
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
+@pytest.mark.parametrize("loop", [DEFAULT, "news"])
+@pytest.mark.usefixtures("tokens")
+async def test_a_route_is_open_to_those_alone_who_hold_its_role(
+    served: InMemory, operation: Operation, route: Route, version: Version | None, loop: str
+) -> None:
+    await served.app.loops.create("news")
+    for names, held in APP_ROLES.items():
+        operation.calls.clear()
+        response = await served(
+            route.method, path_of(route, version, loop), ocp_apim_subscription_key="", authorization=f"Bearer {names}"
+        )
+
+        if held & route.role:
+            assert (response.status_code, len(operation.calls)) == (204, 1), names
+        else:
+            assert (response.status_code, error(response)["code"]) == (403, "Forbidden"), names
+            assert cast(str, route.role.name) in error(response)["message"]
+            assert operation.calls == []
+
+
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
+async def test_a_loops_key_opens_what_personalizers_did_and_no_other_loop(
+    served: InMemory, operation: Operation, route: Route, version: Version | None
+) -> None:
+    _, keys = await served.app.loops.create("news")
+    await served.app.loops.create("sports")
+
+    for key in keys:
+        opened = await served(route.method, path_of(route, version, "news"), ocp_apim_subscription_key=key)
+        assert opened.status_code == (403 if route.role is Role.OWNER else 204)
+        for other in (DEFAULT, "sports", "nowhere"):
+            shut = served(route.method, path_of(route, version, other), ocp_apim_subscription_key=key)
+            assert await refusal(shut) == (401, "Unauthorized")
+    assert {call.name for call in operation.calls} <= {"news"}
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "é", "\ud800"])
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
+async def test_no_operation_is_reached_without_a_key(
+    served: InMemory, operation: Operation, route: Route, version: Version | None, key: str
+) -> None:
+    response = await served(route.method, path_of(route, version), RANK, ocp_apim_subscription_key=key)
+
+    assert (response.status_code, error(response)["code"]) == (401, "Unauthorized")
+    assert operation.calls == []
+    assert served.app.counters["refused.Unauthorized"] == 1
+
+
+async def test_a_loop_that_nobody_made_is_told_to_owners_alone(served: InMemory) -> None:
+    path = "loops/nowhere/personalizer/v1.0/configurations/policy"
+
+    assert await refusal(served("GET", path)) == (404, "FrontEndNotFound")
+    assert served.app.counters["refused.FrontEndNotFound"] == 1
+
+
+@pytest.mark.usefixtures("tokens")
+async def test_a_token_of_an_owner_is_told_of_it_and_any_other_is_not(served: InMemory) -> None:
+    path = "loops/nowhere/personalizer/v1.0/configurations/policy"
+
+    for names, held in APP_ROLES.items():
+        response = served("GET", path, ocp_apim_subscription_key="", authorization=f"Bearer {names}")
+        assert await refusal(response) == ((404, "FrontEndNotFound") if held & Role.OWNER else (401, "Unauthorized"))
+    bad = served("GET", path, ocp_apim_subscription_key="", authorization="Bearer bad")
+    assert await refusal(bad) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+async def test_a_stranger_cannot_tell_a_loop_that_there_is_from_one_that_there_is_not(
+    served: InMemory, key: str
+) -> None:
+    await served.app.loops.create("news")
+
+    answers = [
+        await served("GET", f"loops/{name}/personalizer/v1.0/model", ocp_apim_subscription_key=key)
+        for name in ("news", "nowhere", "NEWS", "a b", "%2e%2e", "")
+    ]
+
+    assert len({(a.status_code, a.get_body(), tuple(sorted(a.headers.items()))) for a in answers}) == 1
+    assert answers[0].status_code == 401
+
+
+async def test_a_key_is_neither_logged_nor_answered(served: InMemory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "a very secret key"
+
+    response = await served("GET", "personalizer/v1.0/model", ocp_apim_subscription_key=secret)
+
+    assert secret not in caplog.text
+    assert secret.encode() not in response.get_body()
+    assert secret not in str(response.headers.items())
+    assert not any(secret in name for name in served.app.counters.snapshot())
+
+
+# -- bodies -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_largest_body_is_read_and_a_larger_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = orjson.dumps(RANK)
+    served = InMemory(monkeypatch, max_body=len(body))
+
+    assert (await served("POST", "personalizer/v1.0/rank", body)).status_code == 201
+    response = await served("POST", "personalizer/v1.0/rank", body + b" ")
+
+    assert response.status_code == 400
+    assert error(response)["code"] == "PayloadSizeExceeded"
+    assert f"{len(body) + 1} bytes; at most {len(body)}" in error(response)["message"]
+    assert served.app.counters["refused.PayloadSizeExceeded"] == 1
+
+
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
+async def test_every_route_takes_bodies_up_to_its_limit(
+    monkeypatch: pytest.MonkeyPatch, route: Route, version: Version | None
+) -> None:
+    served, operation = InMemory(monkeypatch, max_body=100), Operation(monkeypatch)
+    monkeypatch.setattr(web, "MAX_UPLOAD", 1000)
+    most = 1000 if route.body is bytes else 100
+
+    assert (await served(route.method, path_of(route, version), b"x" * most)).status_code == 204
+    large = served(route.method, path_of(route, version), b"x" * (most + 1))
+    assert await refusal(large) == (400, "PayloadSizeExceeded")
+    assert len(operation.calls) == 1
+    stranger = served(route.method, path_of(route, version), b"x" * (most + 1), ocp_apim_subscription_key="wrong")
+    assert await refusal(stranger) == (401, "Unauthorized")
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_has_its_own_type_and_headers(served: InMemory, operation: Operation) -> None:
+    operation.reply = Reply(200, b"\x00\xff", {"Last-Modified": "now"}, "application/octet-stream")
+
+    response = await served("GET", "personalizer/v1.0/model")
+
+    assert (response.status_code, response.get_body()) == (200, b"\x00\xff")
+    assert dict(response.headers) == {
+        "Content-Type": "application/octet-stream",
+        "Last-Modified": "now",
+        "x-content-type-options": "nosniff",
+    }
+
+
+async def test_an_answer_without_a_body_has_no_type(served: InMemory, operation: Operation) -> None:
+    response = await served("DELETE", "personalizer/v1.0/model")
+
+    assert (response.status_code, response.get_body()) == (204, b"")
+    assert dict(response.headers) == {"x-content-type-options": "nosniff"}
+
+
+async def test_answers_are_counted_by_status(served: InMemory) -> None:
+    for _ in range(2):
+        await served("POST", "personalizer/v1.0/rank", RANK)
+    await served("POST", "personalizer/v1.0/rank", b"{")
+    await served("POST", "nowhere")
+
+    counted = served.app.counters.snapshot()
+    assert (counted["http.201"], counted["http.400"], counted["http.404"]) == (2, 1, 1)
+    assert (counted["refused.BadRequest"], counted["refused.ResourceNotFound"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("route", "version"), EVERY_ONCE, ids=named)
 async def test_storage_that_does_not_answer_is_503_with_when_to_come_back(
-    served: Served, caplog: pytest.LogCaptureFixture, method: str, path: str, body: Any
+    served: InMemory, caplog: pytest.LogCaptureFixture, route: Route, version: Version | None
 ) -> None:
     served.blobs.down = True
 
-    response = await served(method, f"personalizer/v1.0/{path}", body)
+    response = await served(route.method, path_of(route, version))
 
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "1"
     assert error(response)["code"] == "OperationNotAllowed"
     assert "secret-name" not in response.get_body().decode()
     assert served.app.counters["http.storage_errors"] == 1
-    assert any(record.levelno == logging.ERROR and path in record.getMessage() for record in caplog.records)
+    assert any(record.levelno == logging.ERROR and route.method in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("kind", ["reward", "activate"])
-async def test_an_observation_that_is_not_durable_in_time_is_to_be_repeated(
-    monkeypatch: pytest.MonkeyPatch, kind: str
+async def test_settings_of_a_later_release_are_no_reason_to_refuse_a_key(served: InMemory) -> None:
+    # Two releases run side by side while one replaces the other; the newer one may allow more policies.
+    key, _ = await served.make_loop("news")
+    loop = await served.app.loops.named("news")
+    path = f"loops/{loop.id}/settings.json"
+    blob = await served.blobs.get(path)
+    assert isinstance(blob, Blob)
+    held = {**orjson.loads(blob.data), "policy": "--cb_explore_adf --an_option_to_come"}
+    await served.blobs.put(path, orjson.dumps(held), blob.etag)
+    served.app.loops = type(served.app.loops)(served.tables, served.blobs, served.app.clock)
+
+    response = served("POST", "loops/news/personalizer/v1.0/rank", RANK, ocp_apim_subscription_key=key)
+
+    assert await refusal(response) == (503, "OperationNotAllowed")
+
+
+async def test_a_fault_of_ours_is_500_and_tells_the_log_alone(
+    served: InMemory, operation: Operation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = Served(log_deadline=0.01)
-    monkeypatch.setattr(running, "current", lambda: made.app)
-    await made("GET", "personalizer/v1.0/configurations/service")
-    made.tables.down = True
-
-    response = await made("POST", f"personalizer/v1.0/events/e1/{kind}", {"value": 1})
-
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
-    made.tables.down = False
-    await made.app.drain()
-
-
-async def test_a_fault_of_ours_is_500_and_tells_the_log_alone(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     async def broken(app: App, call: Call) -> Reply:
         raise ZeroDivisionError("inside information")
 
-    response = await served("POST", "personalizer/v1.0/rank", RANK, broken)
+    monkeypatch.setattr(Operation, "__call__", lambda self, app, call: broken(app, call))
+    response = await served("POST", "personalizer/v1.0/rank", RANK)
 
     assert response.status_code == 500
     assert error(response) == {"code": "InternalServerError", "message": "Server got itself in trouble"}
-    assert served.app.counters["http.faults"] == 1
+    assert (served.app.counters["http.faults"], served.app.counters["http.500"]) == (1, 1)
     assert "inside information" in caplog.text
 
 
-def rank_call(served: Served, **headers: str) -> Any:
-    return served("POST", "personalizer/v1.0/rank", RANK, None, **headers)
+ECHO = "x-ms-client-request-id"
 
 
 @pytest.mark.parametrize(
@@ -277,77 +402,8 @@ def rank_call(served: Served, **headers: str) -> Any:
         ({"x_ms_client_request_id": "a\r\nb: c", "x_ms_return_client_request_id": "true"}, None),
     ],
 )
-@pytest.mark.parametrize("call", [rank_call, lambda served, **headers: served("GET", "nowhere", **headers)])
 async def test_the_request_id_comes_back_where_it_is_asked_for(
-    served: Served, call: Callable[..., Any], headers: dict[str, str], echoed: str | None
+    served: InMemory, headers: dict[str, str], echoed: str | None
 ) -> None:
-    assert (await call(served, **headers)).headers.get("x-ms-client-request-id") == echoed
-
-
-async def test_settings_are_read_and_changed(served: Served) -> None:
-    before = await served("GET", "personalizer/v1.0/configurations/service")
-    wanted = {**orjson.loads(before.get_body()), "defaultReward": 0.5, "explorationPercentage": 0.1}
-
-    changed = await served("PUT", "personalizer/v1.0/configurations/service", wanted)
-    after = await served("GET", "personalizer/v1.0/configurations/service")
-
-    assert orjson.loads(before.get_body())["rewardWaitTime"] == "PT10M"
-    assert (changed.status_code, orjson.loads(changed.get_body())) == (200, wanted)
-    assert orjson.loads(after.get_body()) == wanted
-
-
-async def test_the_policy_is_named_by_the_loops_id(served: Served) -> None:
-    loop = await served.app.loops.named("default")
-
-    response = await served("GET", "personalizer/v1.0/configurations/policy")
-
-    assert orjson.loads(response.get_body()) == {
-        "name": loop.id,
-        "arguments": "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::",
-    }
-
-
-async def test_model_properties_tell_when_it_was_made(served: Served) -> None:
-    never = await served("GET", "personalizer/v1.0/model/properties")
-    loop = await served.app.loops.named("default")
-    version = Version("v1", "", "", 5, 1, 0.0, 1_700_000_060.0, 1_700_000_000.0)
-    await registry.point(served.blobs, loop.id, version, None)
-    made = await served("GET", "personalizer/v1.0/model/properties")
-
-    assert orjson.loads(never.get_body()) == dict.fromkeys(
-        ("creationTime", "lastModifiedTime"), "0001-01-01T00:00:00+00:00"
-    )
-    assert orjson.loads(made.get_body()) == {
-        "creationTime": "2023-11-14T22:13:20+00:00",
-        "lastModifiedTime": "2023-11-14T22:14:20+00:00",
-    }
-
-
-async def test_health_tells_how_far_everything_is(served: Served) -> None:
-    await served("POST", "personalizer/v1.0/rank", RANK)
-    loop = await served.app.loops.named("default")
-    fresh = orjson.loads((await served("GET", "rankloop/v1/health")).get_body())
-    await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
-    trained = orjson.loads((await served("GET", "rankloop/v1/health")).get_body())
-
-    assert fresh["loopId"] == loop.id
-    assert fresh["rewardWaits"] == [{"from": 0, "seconds": 600.0}]
-    assert (fresh["modelVersion"], fresh["modelEvents"], fresh["trainedThrough"]) == (None, 0, 0)
-    assert (fresh["joinedEvents"], fresh["waitingBytes"]) == (0, 0)
-    assert fresh["counters"]["http.201"] == 1
-    assert (trained["modelVersion"], trained["modelEvents"], trained["modelReward"]) == ("v1", 7, 0.25)
-    assert trained["trainedThrough"] == 55
-
-
-async def test_health_answers_when_storage_does_not(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    await served("POST", "personalizer/v1.0/rank", RANK)
-
-    async def down(path: str) -> None:
-        raise Unavailable("down")
-
-    monkeypatch.setattr(served.blobs, "get", down)
-    response = await served("GET", "rankloop/v1/health")
-
-    told = orjson.loads(response.get_body())
-    assert (response.status_code, told["storageAnswers"], told["joinedThrough"]) == (200, False, None)
-    assert told["counters"]["http.201"] == 1
+    for call in (("POST", "personalizer/v1.0/rank", RANK), ("GET", "nowhere"), ("GET", "rankloop/v1/health")):
+        assert (await served(*call, **headers)).headers.get(ECHO) == echoed

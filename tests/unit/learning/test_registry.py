@@ -5,9 +5,9 @@ import pytest
 
 from shared.learning import registry
 from shared.learning.registry import Version
-from shared.storage import Conflict, StorageError
+from shared.storage import Blobs, Conflict, StorageError
 from shared.storage.memory import MemoryBlobs
-from tests.journalled import LOOP, T0
+from tests.journalled import LOOP, T0, WatchedBlobs
 
 MODEL = b"the bytes of a model"
 
@@ -117,3 +117,115 @@ def test_properties_tell_when_the_first_and_the_serving_version_were_made() -> N
         "lastModifiedTime": "2023-11-14T22:15:00.250000+00:00",
     }
     assert set(registry.properties(None).values()) == {"0001-01-01T00:00:00+00:00"}
+
+
+def test_a_loop_whose_model_was_deleted_has_no_properties() -> None:
+    blank = Version("", "", "", T0, 0, 0.0, T0, T0, blank=True)
+
+    assert set(registry.properties(blank).values()) == {"0001-01-01T00:00:00+00:00"}
+
+
+def test_only_a_blank_version_says_that_it_is_blank() -> None:
+    assert b"blank" not in msgspec.json.encode(version())
+    assert registry.decode_pointer(b'{"version":"","sha256":"","arguments":"","trainedThrough":5,"events":0,"reward":0,'
+                                   b'"created":1,"firstCreated":1,"blank":true}').blank  # fmt: skip
+
+
+# -- models from outside, and no model at all ------------------------------------------------------------------------
+
+
+async def installed(blobs: Blobs, model: bytes = b"another", now: float = T0 + 120.0) -> Version:
+    return await registry.install(blobs, LOOP, model, "--cb_explore_adf --epsilon 0.1", "a lineage", T0 + 60, now)
+
+
+async def test_an_installed_model_serves_whatever_served_before(blobs: MemoryBlobs) -> None:
+    await registry.store(blobs, LOOP, version(), MODEL)
+    await registry.point(blobs, LOOP, version(), None)
+
+    made = await installed(blobs)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current == msgspec.structs.replace(made, parent=version().version)
+    assert await registry.load(blobs, LOOP, current) == b"another"
+    assert (current.arguments, current.policy) == ("--cb_explore_adf --epsilon 0.1", "a lineage")
+    assert (current.trained_through, current.events, current.reward, current.blank) == (T0 + 60, 0, 0.0, False)
+    assert (current.first_created, current.created) == (T0 + 120, T0 + 120)
+    assert await registry.load(blobs, LOOP, version()) == MODEL, "a version is never taken away"
+
+
+async def test_a_model_may_be_installed_first_and_twice(blobs: MemoryBlobs) -> None:
+    await installed(blobs)
+    first, _ = await registry.current(blobs, LOOP)
+    assert first is not None
+    assert first.parent is None
+
+    await installed(blobs, now=T0 + 180.0)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current is not None
+    assert (current.version, current.parent, current.created) == (first.version, first.version, T0 + 180)
+
+
+async def test_a_reset_loop_has_no_model_and_learns_what_comes(blobs: MemoryBlobs) -> None:
+    await registry.store(blobs, LOOP, version(), MODEL)
+    await registry.point(blobs, LOOP, version(), None)
+
+    await registry.reset(blobs, LOOP, T0 + 60, T0 + 90.0)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current is not None
+    assert (current.blank, current.trained_through, current.events) == (True, T0 + 60, 0)
+    assert current.parent == version().version, "the way back stays known"
+    assert await registry.load(blobs, LOOP, version()) == MODEL
+
+
+async def test_a_loop_without_a_model_can_be_reset(blobs: MemoryBlobs) -> None:
+    for _ in range(2):
+        await registry.reset(blobs, LOOP, T0, T0 + 90.0)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current is not None
+    assert (current.blank, current.parent) == (True, None)
+
+
+async def test_a_model_after_a_reset_has_no_parent(blobs: MemoryBlobs) -> None:
+    await registry.reset(blobs, LOOP, T0, T0 + 90.0)
+    await installed(blobs)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current is not None
+    assert (current.blank, current.parent) == (False, None)
+
+
+@pytest.mark.parametrize("what", ["install", "reset"])
+async def test_a_version_that_a_trainer_published_meanwhile_is_succeeded_all_the_same(
+    blobs: MemoryBlobs, what: str
+) -> None:
+    await registry.point(blobs, LOOP, version(), None)
+    later, raced = version(through=T0 + 300), 0
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal raced
+        if name == f"put {registry.pointer_path(LOOP)}" and not done and raced < 2:
+            raced += 1
+            _, etag = await registry.current(blobs, LOOP)
+            await registry.point(blobs, LOOP, later, etag)
+
+    watched = WatchedBlobs(blobs, gate)
+    if what == "install":
+        await installed(watched)
+    else:
+        await registry.reset(watched, LOOP, T0 + 60, T0 + 90.0)
+
+    current, _ = await registry.current(blobs, LOOP)
+    assert current is not None
+    assert raced == 2
+    assert (current.blank, current.parent) == (what == "reset", later.version)
+
+
+async def test_a_model_that_stands_damaged_under_the_same_name_is_not_pointed_at(blobs: MemoryBlobs) -> None:
+    await blobs.put(registry.model_path(LOOP, registry.version_name(T0 + 60, b"another")), b"damaged")
+
+    with pytest.raises(StorageError, match="damaged"):
+        await installed(blobs)
+    assert await registry.current(blobs, LOOP) == (None, None)

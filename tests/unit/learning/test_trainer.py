@@ -1,8 +1,10 @@
 import asyncio
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from shared.counters import Counters
@@ -13,22 +15,32 @@ from shared.learning.trainer import Job, Trainer, next_export
 from shared.log import joined
 from shared.log.join import Rules, decode_events, join
 from shared.log.joined import Window
-from shared.log.records import Observed
-from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, Observed
 from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
-from tests.journalled import LOOP, T0, Rank, WatchedBlobs
+from tests.journalled import LOOP, T0, Rank, SlotRank, WatchedBlobs
+from tests.unit.ranking.trained import SINGLE, SLOTS, job, joined_line, trained_model
 
 RULES = Rules(600.0, 0.0, "sum", (-1.0, 1.0))
-JOB = Job(LOOP, DEFAULT_ARGUMENTS, T0, 300.0)
+JOB = job()
+OTHER = "--cb_explore_adf --epsilon 0.2 --power_t 0.5 -l 0.5 --cb_type mtr -q Fj"
+"""A policy that models of the default one are of no use for."""
 WINDOW = 60
+DAY = 86_400
 
 
-def lines(window: int, count: int = 20) -> list[bytes]:
+def lines(window: int, count: int = 20, mode: str = ONLINE) -> list[bytes]:
     chance = random.Random(window)
     start = T0 + window * WINDOW
-    ranks = [Rank(f"{window}-{n}", start + n, chosen=chance.randrange(3), p=0.4) for n in range(count)]
+    ranks = [Rank(f"{window}-{n}", start + n, chosen=chance.randrange(3), p=0.4, mode=mode) for n in range(count)]
     rewards = [Observed(r.id, r.t + 1, "r", float(r.chosen == 1)) for r in ranks]
+    return join(decode_events([r.line() for r in ranks]), rewards, [], RULES).lines
+
+
+def slot_lines(window: int, count: int = 20, mode: str = ONLINE) -> list[bytes]:
+    start = T0 + window * WINDOW
+    ranks = [SlotRank(f"{window}-{n}", start + n, mode=mode) for n in range(count)]
+    rewards = [Observed(r.id, r.t + 1, "r", 0.0, [("top", n % 2), ("side", n % 3)]) for n, r in enumerate(ranks)]
     return join(decode_events([r.line() for r in ranks]), rewards, [], RULES).lines
 
 
@@ -39,12 +51,15 @@ class Bench:
 
     async def log(self, *windows: int, count: int = 20) -> None:
         for n in windows:
-            window = Window(T0 + n * WINDOW, T0 + (n + 1) * WINDOW)
-            assert await joined.write(self.blobs, LOOP, window, "dsjson", lines(n, count))
+            await self.log_lines(n, lines(n, count))
 
-    async def train(self, windows: int, now: float, frequency: float = 300.0) -> float | None:
-        job = replace(JOB, watermark=T0 + windows * WINDOW, export_frequency=frequency)
-        return await Trainer(self.blobs, self.counters).run(job, now)
+    async def log_lines(self, window: int, given: Sequence[bytes]) -> None:
+        at = Window(T0 + window * WINDOW, T0 + (window + 1) * WINDOW)
+        assert await joined.write(self.blobs, LOOP, at, "dsjson", given)
+
+    async def train(self, windows: int, now: float, frequency: float = 300.0, of: Job = JOB) -> float | None:
+        due = replace(of, watermark=T0 + windows * WINDOW, export_frequency=frequency)
+        return await Trainer(self.blobs, self.counters).run(due, now)
 
     async def version(self) -> Version:
         version, _ = await registry.current(self.blobs, LOOP)
@@ -61,10 +76,16 @@ def bench() -> Bench:
 
 
 def in_one_run(windows: int) -> tuple[bytes, float]:
-    learner = Learner(DEFAULT_ARGUMENTS, None)
-    for n in range(windows):
-        for line in lines(n):
-            learner.learn(line)
+    return learned_by_hand([line for n in range(windows) for line in lines(n)])
+
+
+def learned_by_hand(
+    given: Sequence[bytes], arguments: str = JOB.arguments, data: bytes | None = None
+) -> tuple[bytes, float]:
+    """What VW makes of the lines, going on from a model where there is one; and its loss."""
+    learner = Learner(arguments, data)
+    for line in given:
+        learner.learn(line)
     model, loss = learner.save(), learner.loss
     learner.close()
     return model, loss
@@ -80,7 +101,8 @@ async def test_learning_in_steps_is_learning_in_one_run_bit_for_bit(bench: Bench
     version = await bench.version()
     assert version.version == registry.version_name(T0 + 6 * WINDOW, model)
     assert version.sha256 == hashlib.sha256(model).hexdigest()
-    assert (version.events, version.trained_through, version.arguments) == (120, T0 + 6 * WINDOW, DEFAULT_ARGUMENTS)
+    assert (version.events, version.trained_through, version.arguments) == (120, T0 + 6 * WINDOW, JOB.arguments)
+    assert (version.policy, version.blank) == (JOB.policy, False)
     assert version.reward == pytest.approx(-loss / 120, rel=1e-5)
     assert (version.first_created, version.created) == (1000.0, 4000.0)
     assert (bench.counters["train.versions"], bench.counters["train.events"]) == (4, 120)
@@ -150,11 +172,14 @@ async def test_a_backlog_is_learned_in_one_run_with_versions_on_the_way(
     assert (await bench.version()).trained_through == T0 + 6 * WINDOW
 
 
+REFUSED = b'{"_label_cost":0.0,"refuse":"me"}'
+
+
 class Picky(Learner):
     """VW that refuses a line."""
 
     def learn(self, line: bytes) -> None:
-        if line == b"refuse me":
+        if line == REFUSED:
             raise ModelError("refused")
         super().learn(line)
 
@@ -163,7 +188,7 @@ async def test_lines_that_vw_refuses_are_counted_and_passed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trainer, "Learner", Picky)
-    given = [*lines(0)[:5], b"refuse me", *lines(0)[5:]]
+    given = [*lines(0)[:5], REFUSED, *lines(0)[5:]]
     await joined.write(bench.blobs, LOOP, Window(T0, T0 + WINDOW), "dsjson", given)
 
     await bench.train(1, now=1000)
@@ -211,15 +236,15 @@ async def test_rivals_learn_each_window_once(bench: Bench, monkeypatch: pytest.M
             await asyncio.sleep(0)
 
     rivals = [Trainer(WatchedBlobs(bench.blobs, gate), bench.counters) for _ in range(3)]
-    job = replace(JOB, watermark=T0 + 6 * WINDOW)
-    await asyncio.gather(*(rival.run(job, 1000.0) for rival in rivals))
+    due = replace(JOB, watermark=T0 + 6 * WINDOW)
+    await asyncio.gather(*(rival.run(due, 1000.0) for rival in rivals))
     assert await bench.train(6, now=2000) is None, "a later slot finishes what a rival may have left"
 
     assert await bench.model() == in_one_run(6)[0]
     assert (await bench.version()).events == 120
 
 
-async def test_a_run_that_lost_goes_on_from_where_the_other_is(bench: Bench) -> None:
+async def test_a_run_that_lost_leaves_what_the_other_published(bench: Bench) -> None:
     await bench.log(0, 1)
     raced = False
 
@@ -229,8 +254,345 @@ async def test_a_run_that_lost_goes_on_from_where_the_other_is(bench: Bench) -> 
             raced = True
             await bench.train(2, now=1000)
 
-    job = replace(JOB, watermark=T0 + WINDOW)
-    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(job, 1000.0) is None
+    due = replace(JOB, watermark=T0 + WINDOW)
+    # It asks to be called again at once, with what the loop is by then.
+    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1000.0) == 1000.0
+    assert await bench.train(1, now=1000.0) is None
 
     assert bench.counters["train.rivals"] == 1
     assert await bench.model() == in_one_run(2)[0]
+
+
+# -- which lines are learned -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("multi_slot", [False, True])
+def test_a_job_takes_the_lines_of_its_mode_and_problem(mode: str, multi_slot: bool) -> None:
+    mine = job(SLOTS if multi_slot else SINGLE, mode)
+
+    taken = {(made, own) for made in (lines, slot_lines) for own in MODES if mine.takes(made(0, 1, own)[0])}
+
+    assert taken == {(slot_lines if multi_slot else lines, mode)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", [Rank, SlotRank])
+def test_an_event_that_was_never_activated_is_taken_by_no_job(kind: type[Rank], mode: str) -> None:
+    (line,) = join(decode_events([kind("e", T0, True, mode=mode).line()]), [], [], RULES).lines
+    (activated,) = join(
+        decode_events([kind("e", T0, True, mode=mode).line()]), [Observed("e", T0 + 1, "a")], [], RULES
+    ).lines
+
+    arguments = SLOTS if kind is SlotRank else SINGLE
+    assert not any(job(arguments, own).takes(line) for own in MODES)
+    assert [own for own in MODES if job(arguments, own).takes(activated)] == [mode]
+
+
+@pytest.mark.parametrize("line", [b"", b"garbage", b"[]", b' {"_label_cost":0}'])
+def test_what_is_no_joined_line_is_taken_by_no_single_slot_job(line: bytes) -> None:
+    assert not JOB.takes(line)
+
+
+async def test_lines_of_another_mode_or_problem_are_counted_and_passed(bench: Bench) -> None:
+    mixed = [*lines(0), *lines(1, 3, APPRENTICE), *slot_lines(2, 4), *lines(3, 5, LOGGING_ONLY), *lines(4)]
+    await bench.log_lines(0, mixed)
+
+    await bench.train(1, now=1000)
+
+    assert await bench.model() == learned_by_hand([*lines(0), *lines(4)])[0]
+    assert (await bench.version()).events == 40
+    assert (bench.counters["train.events"], bench.counters["train.skipped"], bench.counters["train.refused"]) == (
+        40,
+        12,
+        0,
+    )
+
+
+async def test_a_loop_that_changed_its_mode_goes_on_from_its_model_with_what_the_new_mode_teaches(bench: Bench) -> None:
+    await bench.log(0)
+    await bench.train(1, now=1000)
+    await bench.log_lines(1, [*lines(1), *lines(2, 20, APPRENTICE)])
+
+    await bench.train(2, now=2000, of=job(mode=APPRENTICE))
+
+    assert await bench.model() == learned_by_hand([*lines(0), *lines(2, 20, APPRENTICE)])[0]
+
+
+async def test_a_multi_slot_loop_learns_its_slots(bench: Bench) -> None:
+    await bench.log_lines(0, [*slot_lines(0), *lines(0)])
+    await bench.log_lines(1, slot_lines(1))
+    for windows in (1, 2):
+        await bench.train(windows, now=1000.0 * windows, of=job(SLOTS))
+
+    assert await bench.model() == learned_by_hand([*slot_lines(0), *slot_lines(1)], SLOTS)[0]
+    assert (await bench.version()).events == 40
+
+
+# -- a change of policy ----------------------------------------------------------------------------------------------
+
+
+async def test_a_new_policy_gets_a_model_from_the_log(bench: Bench) -> None:
+    await bench.log(0, 1, 2)
+    await bench.train(3, now=1000)
+    before = await bench.version()
+
+    assert await bench.train(3, now=1001, of=job(OTHER)) is None  # at once: no export slot holds it back
+
+    version = await bench.version()
+    wanted, loss = learned_by_hand([line for n in range(3) for line in lines(n)], OTHER)
+    assert await bench.model() == wanted
+    assert (version.arguments, version.policy) == (job(OTHER).arguments, job(OTHER).policy)
+    assert (version.events, version.trained_through) == (60, T0 + 3 * WINDOW)
+    assert version.reward == pytest.approx(-loss / 60, rel=1e-5)
+    assert (version.first_created, version.created, version.parent) == (1000.0, 1001.0, before.version)
+    # And it is gone on from.
+    await bench.log(3)
+    await bench.train(4, now=2000, of=job(OTHER))
+    assert await bench.model() == learned_by_hand([line for n in range(4) for line in lines(n)], OTHER)[0]
+
+
+async def test_a_policy_that_only_explores_otherwise_goes_on_from_the_model(bench: Bench) -> None:
+    await bench.log(0)
+    await bench.train(1, now=1000)
+    await bench.log(1)
+
+    await bench.train(2, now=2000, of=job(SINGLE.replace("--epsilon 0.2", "--epsilon 0.7")))
+
+    assert await bench.model() == in_one_run(2)[0]
+    assert bench.counters["train.versions"] == 2
+
+
+@pytest.mark.parametrize(("days", "first"), [(0, 0), (1, 2), (2, 1), (30, 0)])
+async def test_a_new_model_is_built_from_the_last_days(bench: Bench, days: int, first: int) -> None:
+    """One window a day, and the last one reaches up to the watermark."""
+    a_day = DAY // WINDOW
+    windows = [0, a_day, 2 * a_day]
+    await bench.log(*windows)
+    through = windows[-1] + 1
+    await bench.train(through, now=1000)
+    assert (await bench.version()).events == 60
+    exactly = [n for n in windows if n * WINDOW >= through * WINDOW - days * DAY] if days else windows
+    assert exactly == windows[first:]
+
+    await bench.train(through, now=1001, of=replace(job(OTHER), retrain_days=days))
+
+    assert await bench.model() == learned_by_hand([line for n in windows[first:] for line in lines(n)], OTHER)[0]
+
+
+async def test_what_was_deleted_from_the_log_is_not_learned_again(bench: Bench) -> None:
+    await bench.log(0, 1, 2)
+    await bench.train(3, now=1000)
+
+    await bench.train(3, now=1001, of=replace(job(OTHER), since=T0 + 2 * WINDOW))
+
+    assert await bench.model() == learned_by_hand(lines(2), OTHER)[0]
+
+
+async def test_nor_is_it_learned_by_the_first_model(bench: Bench) -> None:
+    await bench.log(0, 1, 2)
+
+    await bench.train(3, now=1000, of=replace(JOB, since=T0 + WINDOW))
+
+    assert await bench.model() == learned_by_hand([*lines(1), *lines(2)])[0]
+
+
+async def test_the_model_before_serves_until_the_new_policy_has_learned_something(bench: Bench) -> None:
+    await bench.log(0)
+    await bench.train(1, now=1000)
+    before = await bench.version()
+
+    assert await bench.train(1, now=2000, of=job(SLOTS)) is None
+    await bench.log(1)
+    assert await bench.train(2, now=3000, of=job(SLOTS)) is None
+    assert await bench.version() == before
+    assert bench.counters["train.versions"] == 1
+    await bench.log_lines(2, slot_lines(2))
+    assert await bench.train(3, now=4000, of=job(SLOTS)) is None
+
+    assert await bench.model() == learned_by_hand(slot_lines(2), SLOTS)[0]
+    assert (await bench.version()).parent == before.version
+
+
+async def test_a_new_model_is_published_when_it_is_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "MAX_EVENTS", 30)
+    await bench.log(*range(6))
+    await bench.train(6, now=1000)
+    versions = bench.counters["train.versions"]
+    assert versions > 1
+
+    assert await bench.train(6, now=1001, of=job(OTHER)) is None
+
+    assert bench.counters["train.versions"] == versions + 1
+    assert (await bench.version()).events == 120
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(7))
+async def test_a_rebuild_that_is_killed_anywhere_is_repeated_to_the_same_bytes(
+    bench: Bench, at: int, after: bool
+) -> None:
+    await bench.log(0, 1, 2)
+    await bench.train(3, now=1000)
+    before, calls = await bench.version(), 0
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal calls
+        if done is after:
+            calls += 1
+            if calls == at + 1:
+                raise Killed
+
+    due = replace(job(OTHER), watermark=T0 + 3 * WINDOW)
+    with pytest.raises(Killed):
+        await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1001.0)
+    # The last of the seven calls moves the pointer.
+    assert (await bench.version() == before) is not (at == 6 and after)
+    assert await Trainer(bench.blobs, bench.counters).run(due, 1002.0) is None
+
+    assert await bench.model() == learned_by_hand([line for n in range(3) for line in lines(n)], OTHER)[0]
+    assert (await bench.version()).parent == before.version
+
+
+async def test_a_rebuild_that_lost_to_a_rival_leaves_what_it_published(bench: Bench) -> None:
+    await bench.log(0, 1)
+    await bench.train(1, now=1000)
+    raced = False
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal raced
+        if name == f"put {registry.pointer_path(LOOP)}" and not done and not raced:
+            raced = True
+            await bench.train(2, now=1001, of=job(OTHER))
+
+    due = replace(job(OTHER), watermark=T0 + 2 * WINDOW)
+    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1001.0) == 1001.0
+    assert await bench.train(2, now=1001, of=job(OTHER)) is None
+
+    assert bench.counters["train.rivals"] == 1
+    assert await bench.model() == learned_by_hand([*lines(0), *lines(1)], OTHER)[0]
+    assert (bench.counters["train.versions"], (await bench.version()).events) == (2, 40)
+
+
+# -- deleted and imported models -------------------------------------------------------------------------------------
+
+
+async def test_after_a_deleted_model_only_what_is_joined_later_is_learned(bench: Bench) -> None:
+    await bench.log(0, 1)
+    await bench.train(2, now=1000)
+    await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
+
+    assert await bench.train(2, now=1002) is None
+    assert (await bench.version()).blank
+    await bench.log(2)
+    assert await bench.train(3, now=1003) is None  # at once: nothing serves
+
+    version = await bench.version()
+    assert await bench.model() == learned_by_hand(lines(2))[0]
+    assert (version.blank, version.events, version.parent) == (False, 20, None)
+    assert (version.first_created, version.created) == (1003.0, 1003.0)
+
+
+async def test_a_changed_policy_does_not_bring_a_deleted_model_back(bench: Bench) -> None:
+    await bench.log(0, 1)
+    await bench.train(2, now=1000)
+    await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
+
+    assert await bench.train(2, now=1002, of=job(OTHER)) is None
+    assert (await bench.version()).blank
+    await bench.log(2)
+    await bench.train(3, now=2000, of=job(OTHER))
+
+    assert await bench.model() == learned_by_hand(lines(2), OTHER)[0]
+    assert (await bench.version()).arguments == job(OTHER).arguments
+
+
+async def test_a_model_that_is_deleted_while_one_is_trained_stays_deleted(bench: Bench) -> None:
+    await bench.log(0, 1)
+    await bench.train(1, now=1000)
+    raced = False
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal raced
+        if name == f"put {registry.pointer_path(LOOP)}" and not done and not raced:
+            raced = True
+            await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1500.0)
+
+    due = replace(JOB, watermark=T0 + 2 * WINDOW)
+    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1500.0) == 1500.0
+    assert await bench.train(2, now=1500) is None
+
+    assert (await bench.version()).blank
+    assert bench.counters["train.rivals"] == 1
+
+
+async def test_a_job_of_an_old_policy_does_not_undo_the_new_one(bench: Bench) -> None:
+    """The loop's policy changes while one instance trains; another one builds the new model meanwhile."""
+    await bench.log(0, 1)
+    await bench.train(1, now=1000)
+    raced = False
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal raced
+        if name == f"put {registry.pointer_path(LOOP)}" and not done and not raced:
+            raced = True
+            await bench.train(2, now=1500, of=job(OTHER))
+
+    due = replace(JOB, watermark=T0 + 2 * WINDOW)
+    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1500.0) == 1500.0
+
+    assert (await bench.version()).policy == job(OTHER).policy
+    assert bench.counters["train.versions"] == 2
+
+
+async def test_learning_goes_on_from_an_imported_model_as_vw_would(bench: Bench) -> None:
+    """Made elsewhere, with other arguments, which are in its file and hold on."""
+    elsewhere = trained_model(50, "--cb_explore_adf --epsilon 0.1 -l 0.25 --power_t 0 --cb_type mtr -q Fj -b 16")
+    await bench.log(0, 1)
+    await bench.train(1, now=1000)
+    await registry.install(bench.blobs, LOOP, elsewhere, JOB.arguments, JOB.policy, T0 + WINDOW, 1001.0)
+    assert await bench.model() == elsewhere
+
+    assert await bench.train(2, now=1002) == 1200
+    assert await bench.train(2, now=1200) is None
+
+    assert await bench.model() == learned_by_hand(lines(1), "", elsewhere)[0]
+    version = await bench.version()
+    assert (version.events, version.first_created, version.created) == (20, 1001.0, 1200.0)
+    assert version.policy == JOB.policy
+
+
+async def test_what_vw_forgets_of_a_policy_is_told_it_again(bench: Bench) -> None:
+    """l1 is not in the file: without it a model that is gone on from would learn otherwise than one in one run."""
+    sparse = SINGLE + " --l1 0.0001"
+    await bench.log(0, 1)
+    for windows in (1, 2):
+        await bench.train(windows, now=1000.0 * windows, of=job(sparse))
+
+    assert await bench.model() == learned_by_hand([*lines(0), *lines(1)], job(sparse).arguments)[0]
+    forgotten = learned_by_hand(lines(1), "", learned_by_hand(lines(0), job(sparse).arguments)[0])[0]
+    assert await bench.model() != forgotten
+
+
+async def test_an_imported_model_gives_way_to_a_new_policy(bench: Bench) -> None:
+    await bench.log(0, 1)
+    await registry.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.policy, T0 + 2 * WINDOW, 1001.0)
+
+    await bench.train(2, now=1002, of=job(OTHER))
+
+    assert await bench.model() == learned_by_hand([*lines(0), *lines(1)], OTHER)[0]
+
+
+async def test_texts_of_callers_are_no_marks(bench: Bench) -> None:
+    """Wherever they stand behind the head of a line, which is the join's own."""
+    plain = joined_line(random.Random(1))
+    for text in ('"_skipLearn":true', '","_skipLearn":true,"x":"', '"mode":"Apprentice"', '"_outcomes":[{}]'):
+        changed = plain.replace(b'"hour":', orjson.dumps(text) + b':1,"hour":').replace(b'"t1"', orjson.dumps(text))
+        assert changed != plain
+        assert JOB.takes(changed)
+        assert not job(mode=APPRENTICE).takes(changed)
+        assert not job(SLOTS).takes(changed)

@@ -12,9 +12,10 @@ from shared.learning.model import Learner
 from shared.learning.trainer import learn
 from shared.log.buckets import iso
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
-from shared.log.records import event_key
+from shared.log.records import APPRENTICE, LOGGING_ONLY, event_key
 from shared.log.reward import AGGREGATIONS, aggregate
 from tests.journalled import T0, Obs, Rank, Record
+from tests.unit.ranking.trained import job
 
 RULES = Rules(wait=10.0, default_reward=0.25, aggregation="sum", reward_range=(-1.0, 1.0))
 
@@ -197,6 +198,45 @@ def test_no_probability_below_a_thousandth_reaches_learning(p: float, label: flo
     assert line["p"][0] == p
 
 
+@pytest.mark.parametrize(("chosen", "label"), [(0, -1.0), (1, 0.0), (2, 0.0)])
+@pytest.mark.parametrize("reward", [-1.0, 0.5, 7.0])
+def test_an_apprentice_learns_to_do_what_the_application_does(chosen: int, label: float, reward: float) -> None:
+    result = joined([Rank("e", T0, chosen=chosen, mode=APPRENTICE), Obs("e", T0 + 1, reward)])
+    line = orjson.loads(result.lines[0])
+
+    assert line["mode"] == "Apprentice"
+    assert line["_label_cost"] == label
+    assert b'_cost":-0.0' not in result.lines[0]
+    assert (reward_of(line), line["o"][0]["v"]) == (reward, reward)  # what it earned is kept beside it
+    assert line["_labelIndex"] == chosen
+
+
+def test_an_apprentices_label_is_not_bounded_by_the_reward_range() -> None:
+    rules = replace(RULES, reward_range=(0.0, 0.125))
+    assert lines([Rank("e", T0, mode=APPRENTICE)], rules)[0]["_label_cost"] == -1.0
+
+
+def test_logging_only_learns_what_the_application_earned() -> None:
+    (line,) = lines([Rank("e", T0, p=1.0, mode=LOGGING_ONLY), Obs("e", T0 + 1, 0.5)])
+
+    assert (line["mode"], line["_label_cost"], line["_labelIndex"]) == ("LoggingOnly", -0.5, 0)
+
+
+def test_an_event_of_a_loop_online_carries_no_mode() -> None:
+    (line,) = lines([Rank("e", T0)])
+
+    assert "mode" not in line
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"garbage", b"\xff", b'{"e":"e","t":"now"}', b"[]"])
+def test_a_line_that_cannot_be_decoded_holds_up_no_other(damaged: bytes) -> None:
+    rank, reward = Rank("e", T0), Obs("e", T0 + 1, 0.5)
+    events = decode_events([damaged, rank.line(), damaged])
+    observed = observations_of({"e"}, [damaged, reward.line(), damaged])
+
+    assert join(events, observed, [], RULES) == joined([rank, reward])
+
+
 def test_the_joined_line_is_personalizers() -> None:
     result = joined([Rank("e-1", T0, True, 2), Obs("e-1", T0 + 2, 0.5), activation("e-1", T0 + 1)])
 
@@ -228,17 +268,17 @@ def test_vw_reads_cost_and_probability_of_the_line(learner: Learner, reward: flo
 
 def test_vw_learns_no_event_that_was_never_activated(learner: Learner) -> None:
     learned = [line for n in range(3) for line in joined([Rank(f"e{n}", T0), Obs(f"e{n}", T0 + 1, 0.5)]).lines]
-    assert learn(learner, learned).events == 3
+    assert learn(learner, learned, job()).events == 3
     before, loss = learner.save(), learner.loss
 
     # Many, since VW would learn the first ones by a label of the past and die of the later ones.
     deferred = [line for n in range(50) for line in joined([Rank(f"d{n}", T0, True), Obs(f"d{n}", T0 + 1, 0.5)]).lines]
-    lesson = learn(learner, deferred)
+    lesson = learn(learner, deferred, job())
 
     assert (lesson.events, lesson.skipped, lesson.refused) == (0, 50, 0)  # counted as train.skipped by the trainer
     assert (learner.save(), learner.loss) == (before, loss)
     activated = joined([Rank("e", T0, True), Obs("e", T0 + 1, 0.5), activation("e", T0 + 2)]).lines
-    assert learn(learner, activated).events == 1
+    assert learn(learner, activated, job()).events == 1
     assert learner.loss != loss
 
 

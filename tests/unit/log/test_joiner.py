@@ -18,7 +18,19 @@ from shared.log.joiner import Joiner, LoopRules
 from shared.log.rows import RowKey, compress, overflow_path, pack, partition_key, table_name
 from shared.storage import Conflict, StorageError
 from shared.storage.memory import MemoryBlobs, MemoryTables
-from tests.journalled import LOOP, T0, Gate, Obs, Rank, Record, WatchedBlobs, WatchedTables, journal
+from tests.journalled import (
+    LOOP,
+    T0,
+    Gate,
+    Obs,
+    Rank,
+    Record,
+    Slot,
+    SlotRank,
+    WatchedBlobs,
+    WatchedTables,
+    journal,
+)
 
 SHORT = Waits(((0, 5.0),))
 LATER = 1_000_000.0
@@ -262,7 +274,54 @@ async def test_totals_are_kept_with_the_checkpoint() -> None:
 
     held = await bench.checkpoint()
     assert (held.events, held.rewarded, held.retries, held.inactive, held.duplicates) == (3, 1, 1, 1, 1)
-    assert held.shards == [0, 1, 2]
+    assert (held.empty_slots, held.shards) == (0, [0, 1, 2])
+
+
+async def test_a_damaged_line_is_counted_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    await bench.write(Rank("e", T0), Obs("e", T0 + 1, 0.5), shards=[0])
+    for stream, n in (("rank", 0), ("obs", 1)):
+        row = pack(RowKey("", partition_key(0, T0), f"w9_{n}"), compress([b"{", b"garbage"]), 2, 8, b"0" * 32)
+        await bench.tables.put(table_name(stream, LOOP, day_of(T0)), row)
+
+    await bench.run(T0 + LATER)
+
+    assert await bench.rewards() == {"e": 0.5}
+    assert bench.counters["join.damaged"] == 2
+    assert "2 rank lines" in caplog.text
+    assert (await bench.checkpoint()).watermark > T0
+
+
+async def test_multi_slot_events_are_joined_beside_others() -> None:
+    bench = Bench()
+    slots = (Slot("top", (1, 0, 2, 3)), Slot("only", (), 1, allowed=(1,)))
+    await bench.write(
+        *(SlotRank("a", T0, slots=slots), SlotRank("b", T0 + 1), Rank("c", T0 + 2), SlotRank("b", T0 + 3)),
+        *(Obs("a", T0 + 1, 0.0, slots=(("top", 0.5), ("only", 1.0))), Obs("a", T0 + 2, 0.0, slots=(("top", 0.25),))),
+        *(Obs("b", T0 + 2, 0.0, slots=(("side", 1.0),)), Obs("c", T0 + 3, 0.75)),
+    )
+
+    await bench.run(T0 + LATER)
+
+    a, b, c = await bench.lines()
+    assert isinstance(a["_outcomes"], list)
+    assert isinstance(b["_outcomes"], list)
+    assert [outcome.get("_label_cost") for outcome in a["_outcomes"]] == [-0.75, None]
+    assert [outcome.get("_label_cost") for outcome in b["_outcomes"]] == [0.0, -1.0]
+    assert c["_label_cost"] == -0.75
+    held = await bench.checkpoint()
+    assert (held.events, held.rewarded, held.retries, held.empty_slots) == (3, 3, 1, 1)
+
+
+async def test_empty_slots_are_counted_over_all_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joiner, "MAX_EVENTS", 5)
+    bench = Bench()
+    slots = (Slot("top", (1, 0)), Slot("only", (), 1, allowed=(1,)), Slot("none", (), 0, allowed=(1,)))
+    await bench.write(*(SlotRank(f"e{n:02}", T0 + n, slots=slots) for n in range(30)))
+
+    assert await bench.run(T0 + LATER) > 2
+
+    assert (await bench.checkpoint()).empty_slots == 60
 
 
 async def test_day_tables_are_dropped_when_no_window_reads_them_any_more() -> None:

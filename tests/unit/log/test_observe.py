@@ -32,7 +32,7 @@ class Bench:
             await self.hang.wait()
 
     async def reward(self, value: float = 0.5, request: str | None = None) -> None:
-        await self.observer.observe(LOOP, WAITS, "a%2Fb", "r", value, request)
+        await self.observer.observe(LOOP, WAITS, "a%2Fb", "r", request, value)
 
     async def held(self) -> list[Observed]:
         found = self.tables.query(rows.table_name("obs", LOOP, day_of(T0)), ("", "~"))
@@ -43,7 +43,18 @@ async def test_a_reward_is_durable_when_the_call_returns_and_stamped_by_the_stor
     bench = Bench()
     await bench.reward(0.5, "q")
 
-    assert await bench.held() == [Observed("a/b", T0 + 0.5, "r", 0.5, "q")]
+    assert await bench.held() == [Observed("a/b", T0 + 0.5, "r", 0.5, None, "q")]
+
+
+async def test_rewards_by_slot_are_logged_in_their_order() -> None:
+    bench = Bench()
+    await bench.observer.observe(LOOP, WAITS, "e", "r", "q", slots=[("side", 0.5), ("top", -1.0), ("side", 0.25)])
+    await bench.observer.observe(LOOP, WAITS, "e", "a", None)
+
+    assert sorted(await bench.held(), key=lambda observed: observed.k) == [
+        Observed("e", T0 + 0.5, "a"),
+        Observed("e", T0 + 0.5, "r", 0.0, [("side", 0.5), ("top", -1.0), ("side", 0.25)], "q"),
+    ]
 
 
 @pytest.mark.parametrize(("request_id", "kept"), [("q" * 128, "q" * 128), ("q" * 129, None), (None, None), ("", "")])

@@ -1,8 +1,9 @@
-"""Hostile rank bodies as a Hypothesis strategy: what `hostile` does not think of, Hypothesis may draw."""
+"""Hostile rank bodies, with slots or without, as a Hypothesis strategy: it draws what `hostile` does not think of."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -28,13 +29,26 @@ _features = st.lists(_plain | st.dictionaries(_names, _values, max_size=4), min_
 _actions = st.lists(
     st.fixed_dictionaries({"id": st.sampled_from("abcdefgh") | _names, "features": _features}), min_size=1, max_size=4
 )
-requests = st.fixed_dictionaries(
-    {"actions": _actions},
-    optional={
-        "contextFeatures": _features | _values,
-        "excludedActions": st.lists(st.sampled_from("abcdefgh"), max_size=3),
-        "eventId": _names,
-        "deferActivation": st.booleans(),
-    },
+
+
+def _numbered(slots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Slots that do not share an id nor a baseline, so that most requests are decided."""
+    return [{**slot, "id": f"{slot['id']}{n}", "baselineAction": "abc"[n]} for n, slot in enumerate(slots)]
+
+
+_slots = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from("stuv") | _names},
+        optional={"features": _features | _values, "excludedActions": st.lists(st.sampled_from("abcd"), max_size=2)},
+    ),
+    min_size=1,
+    max_size=3,
+).map(_numbered)
+_three_actions = st.tuples(*(st.fixed_dictionaries({"id": st.just(name), "features": _features}) for name in "abc"))
+_optional = {"contextFeatures": _features | _values, "eventId": _names, "deferActivation": st.booleans()}
+_single = st.fixed_dictionaries(
+    {"actions": _actions}, optional={**_optional, "excludedActions": st.lists(st.sampled_from("abcdefgh"), max_size=3)}
 )
+_multi_slot = st.fixed_dictionaries({"actions": _three_actions | _actions, "slots": _slots}, optional=_optional)
+requests = st.integers(0, 3).flatmap(lambda n: _single if n else _multi_slot)
 bodies = requests.map(lambda made: json.dumps(made, ensure_ascii=False).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Makes hostile rank bodies from a number: the same number, the same bytes."""
+"""Makes hostile rank bodies, single and multi-slot, from a number: the same number, the same bytes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SPECIAL_STRINGS = (
     "x" * 70_000,
 )  # fmt: skip
 NUMBERS = (
-    0, -0.0, 1, -1, 0.1, 1e-50, 5e-324, 2**31, -(2**31), 2**31 + 1, 2**53 + 1, 2**63, 2**64, 10**30, 3e38, 3.1e38, 1e39,
-    -1e39, 1e308, 10**400, math.nan, math.inf, -math.inf,
+    0, -0.0, 1, -1, 0.1, 1e-50, 5e-324, 2**31, -(2**31), 2**31 + 1, 2**53 + 1, 2**63, 2**64, 1e19, 1.1e19, 10**30, 3e38,
+    3.1e38, 1e39, -1e39, 1e308, 10**400, math.nan, math.inf, -math.inf,
 )  # fmt: skip
 """Python writes the last three as NaN, Infinity and -Infinity, which VW reads and JSON does not know."""
 NOISE = (
@@ -62,16 +62,37 @@ def _request(r: random.Random, oddity: float) -> dict[str, Any]:
     if r.random() < 0.8:
         made["contextFeatures"] = _features(r, oddity)
     if r.random() < 0.3:
+        made["slots"] = _slots(r, count, oddity)
+    elif r.random() < 0.3:
         made["excludedActions"] = [f"action{r.randrange(count + 2)}" for _ in range(r.randrange(count + 1))]
     if r.random() < 0.5:
         made["eventId"] = _string(r, oddity)
     if r.random() < 0.3:
         made["deferActivation"] = r.random() < 0.5
     if r.random() < oddity:
-        made[r.choice(("eventId", "excludedActions", "contextFeatures", "deferActivation", "Extra", "_multi"))] = (
-            _anything(r, 0, oddity)
-        )
+        named = ("eventId", "excludedActions", "contextFeatures", "deferActivation", "slots", "Extra", "_multi")
+        made[r.choice(named)] = _anything(r, 0, oddity)
     return made
+
+
+def _slots(r: random.Random, actions: int, oddity: float) -> Any:
+    most = min(actions, 4) if r.random() < 0.95 else actions + 1
+    baselines = r.sample(range(actions + 1), r.randrange(min(1, most), most + 1))
+    slots: list[Any] = []
+    for n, baseline in enumerate(baselines):
+        others = [f"action{k}" for k in range(actions) if k != baseline or r.random() < oddity]
+        slot: Any = {"id": f"slot{n}", "baselineAction": f"action{baseline % max(actions, 1)}"}
+        if r.random() < 0.5:
+            slot["features"] = _features(r, oddity)
+        if r.random() < 0.4:
+            slot["excludedActions"] = r.sample(others, r.randrange(len(others) + 1))
+        if r.random() < oddity / 2:
+            member = r.choice(("id", "id", "baselineAction", "excludedActions", "features", "_inc", "_tag", "x"))
+            slot = r.choice(
+                (None, [], {}, {**slot, member: _string(r, 1.0)}, {**slot, member: _anything(r, 0, oddity)})
+            )
+        slots.append(slot)
+    return slots
 
 
 def _features(r: random.Random, oddity: float) -> Any:

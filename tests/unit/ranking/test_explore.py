@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ranking.explore import choose
+from shared.ranking.explore import Choice, choose, first, in_request_order
 from shared.ranking.sampling import draw, seed
 
 LOOP = "0123456789abcdef0123456789abcdef"
@@ -81,3 +81,18 @@ def test_actions_are_drawn_as_often_as_their_probabilities_say() -> None:
 
     chi_square = sum((counts[n] - draws * p) ** 2 / (draws * p) for n, p in enumerate(distribution))
     assert chi_square < 16.3  # 3 degrees of freedom, one in a thousand
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_the_first_is_certain_and_the_rest_keep_their_order(count: int) -> None:
+    choice = first(count)
+
+    assert choice.order == list(range(count))
+    assert choice.probabilities == [1.0] + [0.0] * (count - 1)
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=50), st.integers(0, 2**33))
+def test_in_request_order_each_keeps_its_own_probability(distribution: list[float], of: int) -> None:
+    choice = choose(distribution, [0.0] * len(distribution), of)
+
+    assert in_request_order(choice) == Choice(list(range(len(distribution))), distribution)

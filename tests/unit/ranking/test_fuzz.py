@@ -50,6 +50,7 @@ def test_every_document_gets_a_decision_or_a_refusal(first: int, tmp_path: Path)
     assert figures["decided"] + figures["refused"] == end - first
     # Both ways are meant to be tried: a generator that is always refused tests nothing.
     assert min(figures["decided"], figures["refused"]) >= (end - first) / 5
+    assert figures["multi_slot_decided"] >= (end - first) / 25
 
 
 @pytest.mark.parametrize("first", range(0, DOCUMENTS, BATCH))
@@ -61,6 +62,7 @@ def test_every_document_that_hypothesis_draws_gets_one_too(first: int, tmp_path:
     print(f"drawn: {figures}")  # shown by pytest -s
     assert figures["documents"] >= 0.9 * count
     assert min(figures["decided"], figures["refused"]) >= count / 50
+    assert figures["multi_slot_decided"] >= count / 100
 
 
 def malloc_checks() -> dict[str, str]:

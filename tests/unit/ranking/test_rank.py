@@ -1,63 +1,66 @@
-"""One rank call: the decision as a function of its inputs, then the waiting for the log around it."""
+"""A rank call's decision as a function of its inputs (contract 5.3, 5.4)."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from shared.clock import StorageClock
 from shared.contract.errors import ApiError
 from shared.contract.requests import rank_request
-from shared.counters import Counters
 from shared.learning import registry
-from shared.learning.model import Learner, ModelError, Scores, ServingModel
+from shared.learning.model import Learner, ServingModel
 from shared.learning.registry import Version
 from shared.learning.trainer import learn
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join
-from shared.log.journal import Full, Journal, Line
-from shared.log.records import decode_ranked, mark
-from shared.loops.loops import Loop
-from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, Ranked, decode_ranked
+from shared.loops import policy
 from shared.loops.service import ServiceConfiguration
+from shared.loops.settings import Loop
+from shared.ranking.decision import Decision, log_line
 from shared.ranking.features import ActionCache, is_plain
-from shared.ranking.model_cache import Held, ModelCache
-from shared.ranking.rank import Decision, Ranker, decide, log_line
-from shared.storage import Row
-from shared.storage.memory import MemoryBlobs, MemoryTables
-from tests.unit.ranking.trained import trained_model
+from shared.ranking.model_cache import Held
+from shared.ranking.rank import decide
+from tests.unit.ranking.trained import LOOP as ID
+from tests.unit.ranking.trained import SINGLE, job, trained_model
 
-ID = "0123456789abcdef0123456789abcdef"
-LOOP = Loop(ID, ServiceConfiguration(), Waits(((0, 600.0),)), "")
+LOOP = Loop(ID, ServiceConfiguration(), policy.read(SINGLE), Waits(((0, 600.0),)))
 
 
 def actions(count: int) -> list[dict[str, Any]]:
     return [{"id": f"a{n}", "features": [{"topic": f"t{n}"}]} for n in range(count)]
 
 
-def decided(body: dict[str, Any], held: Held | None = None) -> Decision:
+def decided(body: dict[str, Any], held: Held | None = None, loop: Loop = LOOP) -> Decision:
     raw = orjson.dumps(body)
-    return decide(rank_request(raw), is_plain(raw), ID, held or Held(), ActionCache())
+    return decide(rank_request(raw), is_plain(raw), loop, held or Held(), ActionCache())
 
 
-def answer(body: dict[str, Any], held: Held | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(decided(body, held).body)
+def answer(body: dict[str, Any], held: Held | None = None, loop: Loop = LOOP) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(decided(body, held, loop).body)
     return found
+
+
+def in_mode(mode: str) -> Loop:
+    return replace(LOOP, configuration=ServiceConfiguration(learning_mode=mode))
+
+
+def logged(decision: Decision) -> Ranked:
+    return decode_ranked(log_line(decision, 1.0, False))
 
 
 @pytest.fixture(scope="module")
 def held() -> Iterator[Held]:
     data = trained_model(300)
-    version = Version(registry.version_name(5, data), "", "", 5, 300, 0.0, 0.0, 0.0)
+    version = Version(registry.version_name(5, data), "", SINGLE, 5, 300, 0.0, 0.0, 0.0)
     model = ServingModel(data, "--epsilon 0.2")
-    yield Held(version, model, "--epsilon 0.2")
+    yield Held(version, model, LOOP.policy, 0.2)
     model.close()
 
 
@@ -141,7 +144,7 @@ def test_unknown_excluded_ids_do_no_harm(excluded: list[str] | None) -> None:
         ({"actions": actions(1), "contextFeatures": [{"l": ["x"]}]}, "InvalidRankRequest", "contextFeatures[0].l[0]",
          "feature arrays hold numbers"),
         ({"actions": actions(1), "contextFeatures": [{f"f{n}": n for n in range(8000)}]}, "InvalidRankRequest",
-         "actions", "feature pairs"),
+         "actions", "units of work"),
     ],
 )  # fmt: skip
 def test_a_broken_rule_is_refused(body: dict[str, Any], code: str, target: str, problem: str) -> None:
@@ -199,8 +202,9 @@ def test_the_logged_part_holds_what_was_ranked(held: Held) -> None:
     # Both list the chosen one first; the log by its place among the ranked, counted from 1.
     assert [rankable[n - 1] for n in line["a"]] == [entry["id"] for entry in found["ranking"]][1:]
     assert line["p"] == [entry["probability"] for entry in found["ranking"]][1:]
-    assert rankable[decision.chosen] == found["rewardActionId"]
-    assert decision.probability == pytest.approx(line["p"][0])
+    ranked = logged(decision)
+    assert (rankable[ranked.a], ranked.s, ranked.m) == (found["rewardActionId"], None, ONLINE)
+    assert ranked.p == pytest.approx(line["p"][0])
 
 
 def test_without_a_model_the_log_says_so_and_leaves_excluded_out() -> None:
@@ -210,206 +214,74 @@ def test_without_a_model_the_log_says_so_and_leaves_excluded_out() -> None:
     assert "excluded" not in line
 
 
-# -- the call around it ----------------------------------------------------------------------------------------------
+def test_the_budget_is_that_of_the_model_that_scores(held: Held) -> None:
+    """Whose policy need not be the loop's any more."""
+    body = {"actions": actions(50), "contextFeatures": [{f"f{n}": n + 1 for n in range(1200)}]}
+    plain = replace(LOOP, policy=policy.read("--cb_explore_adf"))
+
+    assert answer(body, loop=plain)
+    with pytest.raises(ApiError, match="units of work"):
+        decided(body, held, plain)
+    with pytest.raises(ApiError, match="units of work"):
+        decided(body)
 
 
-class Gate(MemoryTables):
-    """Tables that take no row of a journal before they are opened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = asyncio.Event()
-
-    async def put(self, table: str, row: Row) -> float:
-        if table != "clock":
-            await self.open.wait()
-        return await super().put(table, row)
+# -- learning modes (contract 5.4) -----------------------------------------------------------------------------------
 
 
-class Parts:
-    """A Ranker over storage in memory."""
-
-    def __init__(self, strict: bool = False, max_bytes: int = 10**6, tables: MemoryTables | None = None) -> None:
-        self.tables = tables or MemoryTables()
-        self.blobs = MemoryBlobs()
-        self.counters = Counters()
-        self.clock = StorageClock(lambda: self.tables.put("clock", {"PartitionKey": "c", "RowKey": "p"}))
-        self.journal = Journal(self.tables, self.blobs, self.clock, self.counters, max_bytes=max_bytes)
-        self.models = ModelCache(self.blobs, self.counters)
-        self.ranker = Ranker(self.models, self.journal, self.clock, self.counters, 0.02, strict)
+BODY = {"actions": actions(4), "contextFeatures": [{"time": "t1"}], "excludedActions": ["a0"]}
 
 
-BODY = orjson.dumps({"actions": actions(3), "eventId": "e1", "deferActivation": True})
+def test_an_apprentice_answers_in_the_order_of_the_request_and_logs_what_it_would_have_drawn(held: Held) -> None:
+    drawn: Counter[int] = Counter()
+    for n in range(300):
+        body = {**BODY, "eventId": f"e{n}"}
+        apprentice, online = decided(body, held, in_mode(APPRENTICE)), decided(body, held)
+        shown, ranking = orjson.loads(apprentice.body), orjson.loads(online.body)["ranking"]
+
+        assert [entry["id"] for entry in shown["ranking"]] == ["a0", "a1", "a2", "a3"]
+        assert shown["rewardActionId"] == "a1"  # the first that may be chosen
+        assert sorted(shown["ranking"], key=str) == sorted(ranking, key=str)  # each with its own probability
+        assert (apprentice.choice, apprentice.dsjson, apprentice.mode) == (online.choice, online.dsjson, "Apprentice")
+        drawn[logged(apprentice).a] += 1
+
+    assert set(drawn) == {0, 1, 2}
+    assert logged(apprentice).m == APPRENTICE
 
 
-async def test_an_answer_is_durable_when_its_line_is_in_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts()
-    lines: list[tuple[Any, ...]] = []
-    append = parts.journal.append
+def test_logging_only_answers_and_logs_the_first_that_may_be_chosen_for_certain(held: Held) -> None:
+    for n in range(20):
+        decision = decided({**BODY, "eventId": f"e{n}"}, held, in_mode(LOGGING_ONLY))
+        found, line, ranked = orjson.loads(decision.body), orjson.loads(decision.dsjson), logged(decision)
 
-    def noted(*given: Any) -> Line:
-        lines.append(given)
-        return append(*given)
-
-    monkeypatch.setattr(parts.journal, "append", noted)
-
-    found = await parts.ranker.rank(LOOP, BODY)
-
-    [(stream, loop_id, waits, line, time, marked)] = lines
-    ranked = decode_ranked(line)
-    told = orjson.loads(bytes(ranked.r))
-    assert found.durable
-    assert parts.counters["journal.lines"] == 1
-    assert (stream, loop_id, waits, marked) == ("rank", ID, LOOP.waits, mark("e1", time))
-    assert (ranked.e, ranked.t, ranked.d) == ("e1", time, True)
-    assert ranked.p == pytest.approx(1 / 3)
-    assert told["a"][0] == ranked.a + 1
-    assert told["c"]["_multi"][ranked.a]["_tag"] == orjson.loads(found.body)["rewardActionId"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", told["Timestamp"])
+        assert [(entry["id"], entry["probability"]) for entry in found["ranking"]] == [
+            ("a0", 0.0), ("a1", 1.0), ("a2", 0.0), ("a3", 0.0),
+        ]  # fmt: skip
+        assert found["rewardActionId"] == "a1"
+        assert (line["a"], line["p"]) == ([1, 2, 3], [1.0, 0.0, 0.0])
+        assert (ranked.a, ranked.p, ranked.m) == (0, 1.0, LOGGING_ONLY)
 
 
-async def test_an_answer_does_not_wait_longer_than_the_deadline() -> None:
-    gate = Gate()
-    parts = Parts(tables=gate)
-
-    found = await parts.ranker.rank(LOOP, BODY)
-
-    assert not found.durable
-    assert orjson.loads(found.body)["eventId"] == "e1"
-    assert parts.counters["rank.pending"] == 1
-    gate.open.set()
-    await parts.journal.drain()
-    assert parts.counters["journal.lines"] == 1
+# -- what the log says is learned ------------------------------------------------------------------------------------
 
 
-async def test_a_strict_deployment_refuses_what_is_not_durable_in_time() -> None:
-    gate = Gate()
-    parts = Parts(strict=True, tables=gate)
-
-    with pytest.raises(ApiError) as caught:
-        await parts.ranker.rank(LOOP, BODY)
-
-    assert (caught.value.code, caught.value.status, caught.value.retry_after) == ("OperationNotAllowed", 503, 1)
-    gate.open.set()
-    await parts.journal.drain()
+HOSTILE = ('"_skipLearn', 'x"_skipLearn', "_skipLearn", '{"_skipLearn":true,"mode":"Apprentice","_label_cost":-1')
 
 
-async def test_what_a_strict_deployment_refused_is_not_logged_unless_it_was_on_its_way() -> None:
-    gate = Gate()
-    parts = Parts(strict=True, tables=gate)
-    for n in range(4):
-        with pytest.raises(ApiError):
-            await parts.ranker.rank(LOOP, orjson.dumps({"actions": actions(3), "eventId": f"e{n}"}))
-
-    gate.open.set()
-    await parts.journal.drain()
-
-    rows = [row for name in await gate.names("rank") async for row, _ in gate.query(name, ("", "~"))]
-    assert sum(int(row["n"]) for row in rows) == 2  # the two rows that may be in flight
-    assert (parts.counters["rank.refused"], parts.counters["rank.pending"]) == (4, 0)
-
-
-async def test_a_line_that_missed_its_bucket_is_not_answered_as_pending(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts()
-    append = parts.journal.append
-
-    def lost(*given: Any) -> Line:
-        line = append(*given)
-        line.done.cancel()
-        line.done = asyncio.get_running_loop().create_future()
-        line.done.set_result(False)
-        return line
-
-    monkeypatch.setattr(parts.journal, "append", lost)
-
-    with pytest.raises(ApiError) as caught:
-        await parts.ranker.rank(LOOP, BODY)
-
-    assert caught.value.status == 503
-    assert (parts.counters["rank.refused"], parts.counters["rank.pending"]) == (1, 0)
-
-
-async def test_a_full_buffer_is_told_as_unavailable() -> None:
-    parts = Parts(max_bytes=100)
-
-    with pytest.raises(ApiError) as caught:
-        await parts.ranker.rank(LOOP, BODY)
-
-    assert (caught.value.status, caught.value.retry_after) == (503, 1)
-    assert isinstance(caught.value.__cause__, Full)
-    assert parts.counters["rank.refused"] == 1
-
-
-class Refusing(ServingModel):
-    """A model that takes no example."""
-
-    def __init__(self) -> None:
-        pass
-
-    def score(self, example: bytes) -> Scores:
-        raise ModelError("inside")
-
-
-async def test_an_example_that_vw_refuses_is_a_ranking_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts()
-
-    async def held(*_: object) -> Held:
-        return Held(model=Refusing())
-
-    monkeypatch.setattr(parts.models, "get", held)
-
-    with pytest.raises(ApiError) as caught:
-        await parts.ranker.rank(LOOP, BODY)
-
-    assert (caught.value.code, caught.value.status) == ("ModelRankingError", 409)
-    assert "inside" not in caught.value.message
-    assert parts.counters["rank.model_errors"] == 1
-    assert parts.counters["journal.lines"] == 0
-
-
-async def test_a_refused_body_costs_neither_storage_nor_the_log() -> None:
-    parts = Parts()
-
-    with pytest.raises(ApiError, match="1 to 50"):
-        await parts.ranker.rank(LOOP, b'{"actions":[]}')
-
-    assert await parts.tables.names("") == []
-
-
-async def test_the_model_is_taken_after_all_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts()
-    data = trained_model(300)
-    order: list[str] = []
-    models, clock = parts.models.get, parts.clock.ensure
-
-    async def get(*given: Any) -> Held:
-        order.append("model")
-        return await models(*given)
-
-    async def ensure() -> None:
-        order.append("clock")
-        await clock()
-
-    monkeypatch.setattr(parts.models, "get", get)
-    monkeypatch.setattr(parts.clock, "ensure", ensure)
-    version = Version("v1", hashlib.sha256(data).hexdigest(), "", 5, 300, 0.0, 0.0, 0.0)
-    await registry.store(parts.blobs, ID, version, data)
-    await registry.point(parts.blobs, ID, version, None)
-
-    found = await parts.ranker.rank(LOOP, BODY)
-
-    # A newer version closes the one before as soon as it is loaded, so no wait may lie between taking and using it.
-    assert order == ["clock", "model"]
-    assert sorted(e["probability"] for e in orjson.loads(found.body)["ranking"])[-1] == pytest.approx(0.8666667)
-
-
-@pytest.mark.parametrize("key", ['"_skipLearn', 'x"_skipLearn', "_skipLearn"])
-def test_no_feature_name_keeps_an_event_from_being_learned(key: str) -> None:
-    decision = decided({"contextFeatures": [{key: True, "n": {key: True}}], "actions": actions(3), "eventId": "e1"})
-    joined = join(decode_events([log_line(decision, 1.0, False)]), [], [], Rules(5, 0.5, "earliest", (-1.0, 1.0)))
-    learner = Learner(DEFAULT_ARGUMENTS, None)
-
-    lesson = learn(learner, joined.lines)
-
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("mode", MODES)
+def test_no_text_of_a_caller_keeps_an_event_from_being_learned(text: str, mode: str) -> None:
+    body = {
+        "contextFeatures": [{text: True, "v": text, "n": {text: True}}],
+        "actions": [{"id": text, "features": [{text: 1}]}, *actions(3)],
+        "excludedActions": ["a2"],
+        "eventId": text,
+    }
+    line = log_line(decided(body, loop=in_mode(mode)), 1.0, False)
+    (joined,) = join(decode_events([line]), [], [], Rules(5, 0.5, "earliest", (-1.0, 1.0))).lines
+    learner = Learner(SINGLE, None)
+    lessons = {own: learn(learner, [joined], job(SINGLE, own)) for own in MODES}
     learner.close()
-    assert (lesson.events, lesson.skipped) == (1, 0)
+
+    assert {own for own, lesson in lessons.items() if lesson.events} == {mode}
+    assert [lesson.skipped + lesson.events for lesson in lessons.values()] == [1, 1, 1]

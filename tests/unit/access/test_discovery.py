@@ -8,10 +8,8 @@ from threading import Event, Thread
 
 import pytest
 
-from shared.config import ConfigError
-from shared.contract.errors import ApiError
-from shared.edge import discovery
-from shared.edge.discovery import (
+from shared.access import discovery
+from shared.access.discovery import (
     FIRST_PAUSE,
     KEYS_LIFE,
     KEYS_PAUSE,
@@ -21,6 +19,8 @@ from shared.edge.discovery import (
     check_tenant,
     fetch_https,
 )
+from shared.config import ConfigError
+from shared.contract.errors import ApiError
 from tests.integration.jwks import DOMAIN, TENANT, Entra, jwk
 
 NOW = 1_800_000_000.0

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.access import tokens
+from shared.access.tokens import APP_ROLES, LEEWAY, MAX_TOKEN, PUBLIC_AUTHORITY, REMEMBERED, Tokens
 from shared.config import ConfigError
 from shared.contract.errors import ApiError
-from shared.edge import tokens
-from shared.edge.tokens import APP_ROLES, LEEWAY, MAX_TOKEN, PUBLIC_AUTHORITY, REMEMBERED, Tokens
 from tests.integration.jwks import AUDIENCE, TENANT, Entra, public_pem, segment, sign
 
 NOW = 1_800_000_000.0
@@ -422,7 +422,7 @@ def test_settings_that_would_let_in_strangers_are_refused(tenant: str, authority
 
 
 def test_a_deployment_without_tokens_does_not_pay_for_them() -> None:
-    found = "import sys, shared.edge.tokens; print({'jwt', 'cryptography', 'aiohttp'} & set(sys.modules))"
+    found = "import sys, shared.access.tokens; print({'jwt', 'cryptography', 'aiohttp'} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from shared.access.discovery import Discovery, Fetch, check_authority, check_tenant, fetch_https
 from shared.contract.errors import ApiError
-from shared.edge.discovery import Discovery, Fetch, check_authority, check_tenant, fetch_https
 
 CALL: Final = "Rankloop.Call"
 READ: Final = "Rankloop.Read"

@@ -1,0 +1,1 @@
+"""Access: keys and bearer tokens into what their holder may do."""

@@ -1,0 +1,52 @@
+"""Turns what storage and this process hold into the state of a loop's log and model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from shared.app import App
+from shared.edge.calls import Call, Reply, reply_json
+from shared.learning import registry
+from shared.learning.registry import Version
+from shared.log import checkpoint as checkpoints
+from shared.log.checkpoint import Checkpoint
+from shared.storage import StorageError
+
+log = logging.getLogger("rankloop.health")
+
+_PATIENCE = 1.0
+"""Seconds that health waits for storage; it is asked for when storage is in trouble."""
+
+
+async def get_health(app: App, call: Call) -> Reply:
+    """GET rankloop/v1/health: how far the join and the model are, and what this instance has counted."""
+    loop = call.loop
+    version: Version | None = None
+    checkpoint: Checkpoint | None = None
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            version, _ = await registry.current(app.blobs, loop.id)
+            checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
+    except (StorageError, TimeoutError) as e:
+        log.warning("health is told without what storage holds: %s", e or "it does not answer")
+    return reply_json(
+        {
+            "time": app.clock.now(),
+            "loopId": loop.id,
+            "rewardWaits": [{"from": since, "seconds": wait} for since, wait in loop.waits.steps],
+            "storageAnswers": checkpoint is not None,
+            "joinedThrough": checkpoint.watermark if checkpoint else None,
+            "joinedEvents": checkpoint.events if checkpoint else None,
+            "rewardedEvents": checkpoint.rewarded if checkpoint else None,
+            "repeatedEvents": checkpoint.retries if checkpoint else None,
+            "inactiveEvents": checkpoint.inactive if checkpoint else None,
+            "emptySlots": checkpoint.empty_slots if checkpoint else None,
+            "modelVersion": version.version if version else None,
+            "modelEvents": (version.events if version else 0) if checkpoint else None,
+            "modelReward": version.reward if version else None,
+            "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
+            "waitingBytes": app.journal.waiting,
+            "counters": app.counters.snapshot(),
+        }
+    )

@@ -1,0 +1,140 @@
+"""Turns the operations on evaluations and feature importances into what callers are told of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
+
+from shared.contract.configurations import INT32_MAX
+from shared.contract.evaluations import EvaluationType
+from shared.contract.versions import BEFORE_2022, ONLY_2022, Version
+from shared.edge import evaluations, paging, schemas
+from shared.edge.calls import Operation
+from shared.edge.descriptions import CONFIGURATION, EVALUATIONS, IMPORTANCES, POLICY, Description, Parameter
+
+_DATES = {"name": "January", "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-02-01T00:00:00Z"}
+_NO_RUNNER = "Refused with OperationNotAllowed once it is checked: this release cannot run it yet."
+
+
+def _instant(text: str) -> Meta:
+    return Meta(description=text, extra_json_schema={"format": "date-time"}, examples=["2026-01-31T00:00:00Z"])
+
+
+def _whole(text: str, low: int, high: int = INT32_MAX) -> Any:
+    return Annotated[int, Meta(ge=low, le=high, description=text)]
+
+
+_PAGE = (
+    Parameter("top", _whole("How many items to list at most.", 0), versions=ONLY_2022),
+    Parameter("skip", _whole("How many items to pass over.", 0), versions=ONLY_2022),
+    Parameter(
+        "maxpagesize",
+        _whole(f"How many items a page may hold; never more than {paging.MAX_SIZE}.", 1),
+        versions=ONLY_2022,
+    ),
+)
+_CREATE_CODES = (
+    "DuplicateCustomPolicyNames",
+    "InvalidDateTimesInEvaluationContract",
+    "InvalidEvaluationContract",
+    "InvalidPolicyConfiguration",
+    "MaximumEvaluationCustomPoliciesExceeded",
+    "NoLogsExistInDateRange",
+)
+_CONTRACT = {**_DATES, "policies": [POLICY]}
+
+JOBS: Final[dict[Operation, Description]] = {
+    evaluations.apply_from_evaluation: Description(
+        CONFIGURATION,
+        "Make a policy of an evaluation the loop's own",
+        None,
+        codes=("EvaluationNotFound", "LearningSettingsNotFound"),
+        example={"evaluationId": "b58c6d92-b727-48c1-9487-4be2782c9e0a", "policyName": "online"},
+        details="Refused with OperationNotAllowed: this release cannot do it yet.",
+    ),
+    evaluations.list_evaluations: Description(
+        EVALUATIONS,
+        "List evaluations",
+        answer={
+            Version.V1_0: list[schemas.EvaluationV10],
+            **dict.fromkeys(BEFORE_2022[1:], list[schemas.EvaluationV11]),
+            Version.V2022: schemas.EvaluationList,
+        },
+        codes=("InvalidRequest",),
+        query=(
+            Parameter(
+                "filter",
+                Annotated[
+                    str,
+                    Meta(
+                        description="Evaluations of one type only.",
+                        extra_json_schema={"enum": [f"metadata=evaluationType eq '{one}'" for one in EvaluationType]},
+                    ),
+                ],
+                versions=ONLY_2022,
+            ),
+            *_PAGE,
+        ),
+    ),
+    evaluations.create_evaluation: Description(
+        EVALUATIONS, "Evaluate policies", None, codes=_CREATE_CODES, example=_CONTRACT, details=_NO_RUNNER
+    ),
+    evaluations.get_evaluation: Description(
+        EVALUATIONS,
+        "Get an evaluation",
+        answer={
+            Version.V1_0: schemas.EvaluationV10,
+            **dict.fromkeys(BEFORE_2022[1:], schemas.EvaluationV11),
+            Version.V2022: schemas.Evaluation,
+        },
+        codes=("EvaluationNotFound", "IncompatibleEvaluationVersion", "InvalidRequest"),
+        query=(
+            Parameter("startTime", Annotated[str, _instant("From when on results are wanted.")], True, ONLY_2022),
+            Parameter("endTime", Annotated[str, _instant("Until when.")], True, ONLY_2022),
+            Parameter(
+                "intervalInMinutes",
+                Annotated[Literal[5, 60, 360, 720, 1440], Meta(description="Of how many minutes each result is; 5.")],
+                versions=ONLY_2022,
+            ),
+            Parameter(
+                "window",
+                Annotated[
+                    Literal["Expanding", "Rolling"],
+                    Meta(description="Expanding goes with 5 minutes, Rolling with all others."),
+                ],
+                versions=ONLY_2022,
+            ),
+        ),
+    ),
+    evaluations.put_evaluation: Description(
+        EVALUATIONS,
+        "Evaluate policies",
+        None,
+        codes=(*_CREATE_CODES, "EvaluationAlreadyExists"),
+        example=_CONTRACT,
+        details=_NO_RUNNER,
+    ),
+    evaluations.delete_evaluation: Description(EVALUATIONS, "Delete an evaluation", 204, codes=("EvaluationNotFound",)),
+    evaluations.list_feature_importances: Description(
+        IMPORTANCES, "List feature importances", answer=schemas.FeatureImportanceList, query=_PAGE
+    ),
+    evaluations.get_feature_importance: Description(
+        IMPORTANCES,
+        "Get a feature importance",
+        answer=schemas.FeatureImportance,
+        codes=("FeatureImportanceNotFound",),
+    ),
+    evaluations.put_feature_importance: Description(
+        IMPORTANCES,
+        "Compute how much each feature matters",
+        None,
+        codes=("InvalidContract", "FeatureImportanceAlreadyExists"),
+        example=_DATES,
+        details=_NO_RUNNER,
+    ),
+    evaluations.delete_feature_importance: Description(
+        IMPORTANCES, "Delete a feature importance", 204, codes=("FeatureImportanceNotFound",)
+    ),
+}
+"""Of the operations on jobs."""

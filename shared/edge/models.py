@@ -1,0 +1,75 @@
+"""Turns model calls into the loop's model file, signed or not, and a signed file into the model that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from shared.app import App
+from shared.contract.errors import ApiError
+from shared.edge.calls import Call, Reply, reply_json
+from shared.learning import registry, signed, trial
+from shared.learning.model import ModelError
+from shared.log import checkpoint as checkpoints
+from shared.loops import policy
+
+_BINARY = "application/octet-stream"
+
+
+async def get_model(app: App, call: Call) -> Reply:
+    """GET and HEAD model: the file that serves, or with `signed=true` a zip that vouches for it (contract 5.7)."""
+    wanted = call.query.get("signed", "false").lower()
+    if wanted not in ("true", "false"):
+        raise ApiError("BadRequest", f"signed must be true or false; it is {wanted[:64]!r}.", "signed")
+    version, _ = await registry.current(app.blobs, call.loop.id)
+    if version is None or version.blank:
+        raise ApiError("ResourceNotFound", "The loop has no model yet: nothing has been learned.")
+    data, name = await registry.load(app.blobs, call.loop.id, version), "model.vw"
+    if wanted == "true":
+        signer = await app.signer()
+        if signer is None:
+            raise ApiError("InvalidApiAccess", "This deployment cannot sign models: set RANKLOOP_SIGNING_KEY.")
+        data, name = await asyncio.to_thread(signed.pack, data, signer), "model.vw.zip"
+    headers = {
+        "Content-Disposition": f"attachment; filename={name}",
+        "Last-Modified": format_datetime(datetime.fromtimestamp(int(version.created), UTC), usegmt=True),
+    }
+    return Reply(200, data, headers, _BINARY)
+
+
+async def put_model(app: App, call: Call) -> Reply:
+    """PUT model: a signed zip becomes the model that serves and learns on (contract 5.7)."""
+    loop = await app.loops.by_id(call.loop.id)  # as it is now: the model joins the lineage of its policy
+    model = await asyncio.to_thread(signed.unpack, call.body, await app.signer(), app.trusted_signers)
+    try:
+        made_with = policy.of_model(
+            await asyncio.to_thread(trial.run, loop.policy.training, loop.policy.resuming, "", loop.multi_slot, model)
+        )
+    except (ModelError, ApiError) as e:
+        message = f"The model cannot serve this loop, whose policy is {loop.policy.arguments}: {e}"
+        raise ApiError("InvalidModelImportFormat", message[:500]) from e
+    checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
+    await app.clock.ensure()
+    await registry.install(
+        app.blobs, loop.id, model, made_with.training, loop.policy.lineage, checkpoint.watermark, app.clock.now()
+    )
+    await app.models.renew(loop.id)
+    app.counters.add("model.imported")
+    return Reply(204)
+
+
+async def delete_model(app: App, call: Call) -> Reply:
+    """DELETE model: the loop forgets what it has learned; what is logged from now on is learned anew."""
+    checkpoint, _ = await checkpoints.load(app.blobs, call.loop.id)
+    await app.clock.ensure()
+    await registry.reset(app.blobs, call.loop.id, checkpoint.watermark, app.clock.now())
+    await app.models.renew(call.loop.id)
+    app.counters.add("model.deleted")
+    return Reply(204)
+
+
+async def get_model_properties(app: App, call: Call) -> Reply:
+    """GET model/properties: contract 1.4; a loop without a model answers the year 1."""
+    version, _ = await registry.current(app.blobs, call.loop.id)
+    return reply_json(registry.properties(version))

@@ -1,0 +1,186 @@
+"""Turns a loop's retention, or the wish to delete its log, into the time before which nothing is kept.
+
+That time is `since` of the join's checkpoint (docs/adr/0016). What lies before it is invisible once the checkpoint has
+moved; its blobs are deleted then, and by each later run again, since a join that was late or killed may have written
+one meanwhile. So every step is safe to repeat, and to be cut off anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from shared.log import activity, joined, rows
+from shared.log import checkpoint as checkpoints
+from shared.log.buckets import BUCKET, bucket_of, day_of
+from shared.log.checkpoint import Checkpoint
+from shared.storage import Blobs, Conflict, Tables
+
+DAY = 86_400
+MOST = 50_000
+"""Blobs of the joined log that one run deletes: a minute's work or so. The next run goes on."""
+_AT_ONCE = 16
+_WINDOW = re.compile(r"/(\d{10})-\d{10}\.[^/]+$")
+_FOLDER = re.compile(r"/year=(\d{4})/month=(\d\d)/day=(\d\d)/$")
+
+
+async def properties(blobs: Blobs, loop_id: str) -> dict[str, dict[str, str]]:
+    """The LogsProperties of the API (contract 1.4): the days of the first and the last joined event, or nothing."""
+    since = (await checkpoints.load(blobs, loop_id))[0].since
+    first = await _day_with_events(blobs, loop_id, since)
+    last = await _day_with_events(blobs, loop_id, since, newest=True)
+    if first is None or last is None:  # one alone is None where retention has deleted the last day meanwhile
+        return {}
+    return {"dateRange": {"from": _midnight(first), "to": _midnight(last)}}
+
+
+async def clear(blobs: Blobs, loop_id: str, now: float) -> int:
+    """Delete a loop's joined log, and see that nothing of what is pending is ever joined.
+
+    Args:
+        blobs: hold the log.
+        loop_id: the loop.
+        now: the storage's time.
+
+    Returns:
+        The time from which events count again: the end of the bucket that is open now.
+    """
+    until = bucket_of(now) + BUCKET
+
+    def move(held: Checkpoint) -> Checkpoint:
+        watermark = max(held.watermark, until)
+        return msgspec.structs.replace(held, watermark=watermark, since=watermark, plan=None)
+
+    since = (await _change(blobs, loop_id, move)).since
+    await _prune(blobs, loop_id, since)
+    return since
+
+
+async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending: bool, now: float) -> int:
+    """Delete what a loop keeps no longer: days of its log, and the journal that no join reads any more.
+
+    Args:
+        tables: hold the journal.
+        blobs: hold the log.
+        loop_id: the loop.
+        days: how long its log is kept; whole days that are over for longer go. -1 is for ever.
+        pending: whether the loop has journal rows that are not joined, as was noted before this is called.
+        now: the storage's time.
+
+    Returns:
+        How many blobs of the joined log were deleted.
+    """
+    kept_from = 0 if days == -1 else int((now - days * DAY) // DAY * DAY)
+
+    def move(held: Checkpoint) -> Checkpoint:
+        # Never beyond what is joined: the join counts on windows that `since` does not cut in two.
+        return msgspec.structs.replace(held, since=max(held.since, min(kept_from, held.watermark)))
+
+    checkpoint = await _change(blobs, loop_id, move)
+    # The join drops them as it goes; this is for a loop that has fallen silent, or whose log was cleared.
+    await drop_journal(tables, blobs, loop_id, day_of(max(0, int(checkpoint.watermark if pending else now) - DAY)))
+    return await _prune(blobs, loop_id, checkpoint.since)
+
+
+async def drop_journal(tables: Tables, blobs: Blobs, loop_id: str, before: str = "~") -> int:
+    """Drop the journal tables of a loop's days before one, with the blobs of what their rows could not hold.
+
+    Args:
+        tables: hold the journal.
+        blobs: hold what its rows could not.
+        loop_id: the loop.
+        before: a day as table names spell it. Azure refuses to make a table of a dropped one's name for a while, so
+            today's may go only with the loop.
+
+    Returns:
+        How many tables and blobs there were.
+    """
+    dropped = 0
+    for stream in ("rank", "obs"):
+        every, end = rows.table_name(stream, loop_id, ""), rows.table_name(stream, loop_id, before)
+        old = [table for table in await tables.names(every) if table < end]
+        for table in old:
+            await tables.drop(table)
+        # Not only those of tables that still stand: an earlier run may have been cut off here.
+        overflow = [path for path in await blobs.names(f"journal/{every}") if path < f"journal/{end}"]
+        await _delete(blobs, overflow)
+        dropped += len(old) + len(overflow)
+    return dropped
+
+
+async def erase(tables: Tables, blobs: Blobs, loop_id: str) -> int:
+    """Delete everything that a loop has stored, once it is no loop any more.
+
+    Returns:
+        How many notes, tables and blobs there were: at 0, nothing is left.
+    """
+    noted = await activity.forget_loop(tables, loop_id)
+    dropped = await drop_journal(tables, blobs, loop_id)
+    paths = await blobs.names(f"loops/{loop_id}/")
+    await _delete(blobs, paths)
+    return noted + dropped + len(paths)
+
+
+async def _change(blobs: Blobs, loop_id: str, change: Callable[[Checkpoint], Checkpoint]) -> Checkpoint:
+    """The loop's checkpoint, changed, whatever joins do to it meanwhile."""
+    while True:
+        held, etag = await checkpoints.load(blobs, loop_id)
+        changed = change(held)
+        if changed == held:
+            return held
+        try:
+            await checkpoints.save(blobs, loop_id, changed, etag)
+            return changed
+        except Conflict:
+            continue  # a join was quicker: change what it has left
+
+
+async def _prune(blobs: Blobs, loop_id: str, since: int) -> int:
+    """Delete the blobs of windows that begin before a time, the oldest first; returns how many."""
+    deleted = 0
+    async for day, folder in _days(blobs, loop_id):
+        if day >= since or deleted >= MOST:
+            break
+        old = [path for path in await blobs.names(folder) if _begins(path, day) < since]
+        await _delete(blobs, old[: MOST - deleted])
+        deleted += len(old[: MOST - deleted])
+    return deleted
+
+
+async def _day_with_events(blobs: Blobs, loop_id: str, since: int, newest: bool = False) -> int | None:
+    """The first or the last day with a joined window that begins at `since` or later."""
+    async for day, folder in _days(blobs, loop_id, newest):
+        if day + DAY <= since:
+            continue
+        if any(".dsjson." in path and _begins(path, day) >= since for path in await blobs.names(folder)):
+            return day
+    return None
+
+
+async def _days(blobs: Blobs, loop_id: str, newest: bool = False) -> AsyncIterator[tuple[int, str]]:
+    """The joined log's days with their folders, in order or the newest first, listed as far as they are asked for."""
+    for year in sorted(await blobs.folders(joined.log_path(loop_id)), reverse=newest):
+        for month in sorted(await blobs.folders(year), reverse=newest):
+            for folder in sorted(await blobs.folders(month), reverse=newest):
+                if match := _FOLDER.search(folder):
+                    day = datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
+                    yield int(day.timestamp()), folder
+
+
+def _begins(path: str, day: int) -> int:
+    """When the window of a day's blob begins; the end of the day, where the name does not tell."""
+    match = _WINDOW.search(path)
+    return int(match[1]) if match else day + DAY - 1
+
+
+def _midnight(day: int) -> str:
+    return datetime.fromtimestamp(day, UTC).isoformat()
+
+
+async def _delete(blobs: Blobs, paths: Sequence[str]) -> None:
+    for n in range(0, len(paths), _AT_ONCE):
+        await asyncio.gather(*(blobs.delete(path) for path in paths[n : n + _AT_ONCE]))

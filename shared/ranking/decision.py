@@ -1,0 +1,66 @@
+"""Turns what was decided for a call into its answer and its journal line: the parts that every kind of Rank shares."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+
+from shared.contract import numbers
+from shared.contract.errors import ApiError
+from shared.log.buckets import iso
+from shared.log.records import ranked_line
+from shared.ranking.features import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision, ready to be logged and answered.
+
+    Attributes:
+        event_id: the caller's, or one made here.
+        event_json: the same as JSON.
+        body: the answer as JSON.
+        choice: what was drawn, as members of the journal line; see `records.ranked_line`.
+        mode: the learning mode it was decided in.
+        dsjson: the members of the joined log's line that are known now, as a JSON object, less its Timestamp.
+        empty_slots: slots for which earlier ones had left no action.
+    """
+
+    event_id: str
+    event_json: bytes
+    body: bytes
+    choice: bytes
+    mode: str
+    dsjson: bytes
+    empty_slots: int = 0
+
+
+def new_event_id(loop_id: str) -> str:
+    """An event id for a caller who sent none, in the original's form (contract 1.5)."""
+    return f"{uuid.uuid4().hex}-{loop_id[:5]}"
+
+
+def log_line(decision: Decision, time: float, deferred: bool) -> bytes:
+    """The journal line of a decision that was taken at a time, in seconds since the epoch."""
+    dsjson = b'{"Timestamp":"%b",%b' % (iso(time).encode(), decision.dsjson[1:])
+    return ranked_line(decision.event_json, time, deferred, decision.choice, decision.mode, dsjson)
+
+
+def check_distinct(actions: list[Action]) -> None:
+    """Refuse actions that share an id.
+
+    Raises:
+        ApiError: InvalidRankRequest.
+    """
+    ids = [action.id for action in actions]
+    if len(set(ids)) != len(ids):
+        repeated = next(name for n, name in enumerate(ids) if name in ids[:n])
+        message = f"Action ids must be distinct; {repeated!r} stands more than once."
+        raise ApiError("InvalidRankRequest", message, "actions")
+
+
+@lru_cache(maxsize=4096)
+def number(value: float) -> bytes:
+    """The shortest JSON number for the 32-bit float that the original would send (contract 1.5)."""
+    return numbers.spell(value).encode()

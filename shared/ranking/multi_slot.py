@@ -1,0 +1,159 @@
+"""Turns a multi-slot rank call into a decision for each of its slots (contract 5.5).
+
+Slots are decided in their order, and an action that one took is not for later ones; so VW draws, slot by slot, with
+a seed of its own for each. A slot can end up without an action: it is answered by its id alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import orjson
+
+from shared.contract.errors import ApiError
+from shared.contract.requests import MultiSlotRankRequest, SlotRequest
+from shared.log.records import LOGGING_ONLY, ONLINE
+from shared.loops.settings import Loop
+from shared.ranking.budget import check_budget
+from shared.ranking.decision import Decision, check_distinct, new_event_id, number
+from shared.ranking.features import Action, ActionCache, Context, example, sanitise_context
+from shared.ranking.model_cache import Held
+from shared.ranking.sampling import draw, uniform_hash
+
+Drawn = list[tuple[int, float]]
+"""A slot's actions by index with their probabilities, the drawn one first; empty where none was left."""
+_encode = msgspec.json.Encoder().encode
+
+
+def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: Held, cache: ActionCache) -> Decision:
+    """Decide a multi-slot rank call; see `rank.decide`.
+
+    Raises:
+        ApiError: BadRequest or InvalidRankRequest, as the features and rules of contract 4.3 demand.
+        ModelError: VW refuses the sanitised example, which no known document does.
+    """
+    actions = [cache.get(bytes(raw), n, plain) for n, raw in enumerate(request.actions)]
+    check_distinct(actions)
+    slots = request.slots
+    index = {action.id: n for n, action in enumerate(actions)}
+    allowed = [_allowed(slot, f"slots[{n}]", index) for n, slot in enumerate(slots)]
+    baselines = [index[slot.baseline_action] for slot in slots]
+    context = sanitise_context(bytes(request.context_features), plain)
+    features = [sanitise_context(bytes(s.features), plain, f"slots[{n}].features") for n, s in enumerate(slots)]
+    check_budget(context, actions, held.policy or loop.policy, features)
+    event_id = request.event_id or new_event_id(loop.id)
+    event_json = orjson.dumps(event_id)
+    seeds = [(event_id + slot.id).replace("\0", "_") for slot in slots]
+    built = example(context, actions, _elements(slots, seeds, allowed, features, len(actions)))
+    mode = loop.configuration.learning_mode
+    if mode == LOGGING_ONLY:
+        drawn = draw_baselines(baselines, allowed)
+    elif held.model:
+        drawn = held.model.score_slots(built)
+    else:
+        drawn = draw_uniformly(seeds, allowed)
+    shown = [choice[0][0] if choice else None for choice in drawn] if mode == ONLINE else baselines
+    return Decision(
+        event_id,
+        event_json,
+        _body(slots, shown, actions, event_json),
+        _choice(slots, drawn, baselines),
+        mode,
+        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"_ba":%b}'
+        % (event_json, built, held.name, _encode(baselines)),
+        sum(not choice for choice in drawn),
+    )
+
+
+def draw_uniformly(seeds: Sequence[str], allowed: Sequence[Sequence[int]]) -> list[Drawn]:
+    """What VW would draw with all actions equal: for a loop without a model (contract 5.3, point 7).
+
+    Args:
+        seeds: of the slots, in their order.
+        allowed: the actions that each slot admits, ascending.
+    """
+    taken: set[int] = set()
+    drawn: list[Drawn] = []
+    for seed, among in zip(seeds, allowed, strict=True):
+        left = [action for action in among if action not in taken]
+        if left:
+            chosen = draw(uniform_hash(seed), [1.0] * len(left))
+            left[0], left[chosen] = left[chosen], left[0]
+            taken.add(left[0])
+        drawn.append([(action, 1.0 / len(left)) for action in left])
+    return drawn
+
+
+def draw_baselines(baselines: Sequence[int], allowed: Sequence[Sequence[int]]) -> list[Drawn]:
+    """Each slot's baseline for certain, the other actions it admits behind."""
+    drawn, taken = [], set[int]()
+    for baseline, among in zip(baselines, allowed, strict=True):
+        others = [(action, 0.0) for action in among if action != baseline and action not in taken]
+        drawn.append([(baseline, 1.0), *others])
+        taken.add(baseline)
+    return drawn
+
+
+def _allowed(slot: SlotRequest, where: str, index: dict[str, int]) -> list[int]:
+    """The actions that a slot admits, ascending (contract 4.3)."""
+    excluded = set(slot.excluded_actions or ())
+    for action in slot.excluded_actions or ():
+        if action not in index:
+            raise _unknown(f"{where}.excludedActions", action)
+    if slot.baseline_action not in index:
+        raise _unknown(f"{where}.baselineAction", slot.baseline_action)
+    if slot.baseline_action in excluded:
+        message = f"{where}.baselineAction must not be one of the slot's excludedActions."
+        raise ApiError("InvalidRankRequest", message, f"{where}.baselineAction")
+    return [n for action, n in index.items() if action not in excluded]
+
+
+def _unknown(where: str, action: str) -> ApiError:
+    return ApiError("InvalidRankRequest", f"{where} must name actions of the request; {action[:64]!r} is none.", where)
+
+
+def _elements(
+    slots: Sequence[SlotRequest],
+    seeds: Sequence[str],
+    allowed: Sequence[Sequence[int]],
+    features: Sequence[Context],
+    count: int,
+) -> list[bytes]:
+    """The elements of `_slots` in the example (contract 6); the tag makes VW's draw repeatable."""
+    return [
+        b'{"_id":%b,"_tag":%b,%b"sj":%b}'
+        % (
+            _encode(slot.id.replace("\0", "_")),
+            _encode(f"seed={seed}"),
+            b"" if len(among) == count else b'"_inc":%b,' % _encode(among),
+            own.example,
+        )
+        for slot, seed, among, own in zip(slots, seeds, allowed, features, strict=True)
+    ]
+
+
+def _body(
+    slots: Sequence[SlotRequest], shown: Sequence[int | None], actions: Sequence[Action], event_id: bytes
+) -> bytes:
+    """The MultiSlotRankResponse, members in the order the service wrote them (contract 1.4)."""
+    entries = [
+        b'{"id":%b%b}' % (_encode(slot.id), b"" if action is None else b',"rewardActionId":' + actions[action].id_json)
+        for slot, action in zip(slots, shown, strict=True)
+    ]
+    return b'{"slots":[%b],"eventId":%b}' % (b",".join(entries), event_id)
+
+
+def _choice(slots: Sequence[SlotRequest], drawn: Sequence[Drawn], baselines: Sequence[int]) -> bytes:
+    """The member `s` of the journal line; see `records.RankedSlot`."""
+    entries = [
+        b"[%b,[%b],[%b],%d]"
+        % (
+            _encode(slot.id),
+            b",".join([b"%d" % action for action, _ in choice]),
+            b",".join([number(probability) for _, probability in choice]),
+            baseline,
+        )
+        for slot, choice, baseline in zip(slots, drawn, baselines, strict=True)
+    ]
+    return b'"s":[%b]' % b",".join(entries)

@@ -1,0 +1,99 @@
+"""Turns rank calls into answers: decides them by the loop's model, and sees each line safe before it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from shared.clock import StorageClock
+from shared.contract.errors import ApiError, unavailable
+from shared.contract.requests import MultiSlotRankRequest, RankRequest, multi_slot_rank_request, rank_request
+from shared.counters import Counters
+from shared.learning.model import ModelError
+from shared.log.journal import Full, Journal
+from shared.log.records import mark
+from shared.loops.settings import Loop
+from shared.ranking.decision import Decision, log_line
+from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.model_cache import Held, ModelCache
+from shared.ranking.multi_slot import decide_slots
+from shared.ranking.rank import decide
+
+R = TypeVar("R", RankRequest, MultiSlotRankRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Rank answers: the body, and whether the event is safe in the log yet."""
+
+    body: bytes
+    durable: bool
+
+
+class Ranker:
+    """The Rank call.
+
+    Args:
+        deadline: seconds that an answer waits for the log; then it goes out as pending.
+        strict: answer 503 in place of pending.
+    """
+
+    def __init__(
+        self,
+        models: ModelCache,
+        journal: Journal,
+        clock: StorageClock,
+        counters: Counters,
+        deadline: float,
+        strict: bool,
+    ) -> None:
+        self._models = models
+        self._journal = journal
+        self._clock = clock
+        self._counters = counters
+        self._deadline = deadline
+        self._strict = strict
+        self._cache = ActionCache()
+
+    async def rank(self, loop: Loop, body: bytes) -> Answer:
+        """Decide and log one call.
+
+        Raises:
+            ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more, when the event is known to
+                have missed its bucket or, if strict, when it is not known to be durable in time.
+        """
+        return await self._answer(loop, body, rank_request(body), decide)
+
+    async def rank_slots(self, loop: Loop, body: bytes) -> Answer:
+        """The same for a multi-slot call."""
+        return await self._answer(loop, body, multi_slot_rank_request(body), decide_slots)
+
+    async def _answer(
+        self, loop: Loop, body: bytes, request: R, decide: Callable[[R, bool, Loop, Held, ActionCache], Decision]
+    ) -> Answer:
+        await self._clock.ensure()
+        held = await self._models.get(loop)
+        # No waiting between here and the decision: a newer version closes the held model as soon as it is loaded.
+        try:
+            decision = decide(request, is_plain(body), loop, held, self._cache)
+        except ModelError as e:
+            self._counters.add("rank.model_errors")
+            raise ApiError("ModelRankingError", "The learning policy could not rank these features.") from e
+        if decision.empty_slots:
+            self._counters.add("rank.empty_slots", decision.empty_slots)
+        time = self._journal.now()
+        line = log_line(decision, time, bool(request.defer_activation))
+        try:
+            written = self._journal.append("rank", loop.id, loop.waits, line, time, mark(decision.event_id, time))
+        except Full as e:
+            self._counters.add("rank.refused")
+            raise unavailable() from e
+        durable = await written.durable(self._deadline)
+        if written.lost or (self._strict and not durable):
+            written.abandoned = True  # what is on its way already may stand all the same
+            self._counters.add("rank.refused")
+            raise unavailable()
+        if not durable:
+            self._counters.add("rank.pending")
+        return Answer(decision.body, durable)

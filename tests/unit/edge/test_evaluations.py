@@ -1,0 +1,487 @@
+"""Evaluation and feature importance calls as the Functions worker hands them over; storage is in memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import azure.functions as func
+import msgspec
+import orjson
+import pytest
+
+from shared import app as running
+from shared.app import App
+from shared.config import Config
+from shared.contract.configurations import PolicyContract
+from shared.contract.evaluations import EvaluationType, Status
+from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, Version
+from shared.edge import web
+from shared.evaluation import resources
+from shared.evaluation.resources import Evaluation, FeatureImportance, Job
+from shared.log import checkpoint as checkpoints
+from shared.log import joined
+from shared.log.checkpoint import Checkpoint
+from shared.log.joined import Window
+from shared.loops.loops import DEFAULT
+from shared.storage.memory import MemoryBlobs, MemoryTables
+
+KEY = "k"
+HOUR = 1_700_002_800
+"""2023-11-14T23:00:00Z."""
+DAY = {"startTime": "2023-11-14", "endTime": "2023-11-15"}
+ASKED: dict[str, Any] = {"name": "day", **DAY, "policies": []}
+FLAT = {
+    "id": "e1",
+    "name": "day",
+    "startTime": "2023-11-14T00:00:00Z",
+    "endTime": "2023-11-15T00:00:00Z",
+    "jobId": "job",
+    "status": "completed",
+    "policyResults": [],
+    "featureImportance": [],
+}
+DETAILS = {
+    "id": "e1",
+    "name": "day",
+    "startTime": "2023-11-14T00:00:00Z",
+    "endTime": "2023-11-15T00:00:00Z",
+    "creationTime": "2023-11-15T01:00:00.500000Z",
+    "status": "Succeeded",
+}
+
+
+class Told(NamedTuple):
+    """An answer."""
+
+    status: int
+    json: Any
+    headers: dict[str, str]
+
+    @property
+    def refusal(self) -> tuple[int, str, str | None]:
+        """Its status, code and target."""
+        error = self.json["error"]
+        assert self.headers["x-ms-error-code"] == error["code"]
+        assert error["message"]
+        return self.status, error["code"], error.get("target")
+
+
+class Served:
+    """An app over storage in memory, and the calls to it."""
+
+    def __init__(self) -> None:
+        self.blobs = MemoryBlobs()
+        self.app = App(Config("", KEY), MemoryTables(), self.blobs)
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        version: Version = Version.V2022,
+        query: dict[str, str] | None = None,
+        loop: str = DEFAULT,
+    ) -> Told:
+        prefix = "personalizer" if version is Version.V2022 else f"personalizer/{version.value}"
+        full = f"{prefix}/{path}" if loop == DEFAULT else f"loops/{loop}/{prefix}/{path}"
+        request = func.HttpRequest(
+            method,
+            f"https://host/{full}?ignored",
+            headers={"ocp-apim-subscription-key": KEY},
+            params={**({"api-version": version.value} if version is Version.V2022 else {}), **(query or {})},
+            route_params={},
+            body=b"" if body is None else orjson.dumps(body),
+        )
+        response = await web.serve(request, full)
+        text = response.get_body()
+        return Told(response.status_code, orjson.loads(text) if text else None, dict(response.headers))
+
+    async def loop_id(self) -> str:
+        return (await self.app.loops.named(DEFAULT)).id
+
+    async def hold(self, *jobs: Job) -> None:
+        for job in jobs:
+            await resources.put(self.blobs, await self.loop_id(), job)
+
+    async def log(self, *windows: Window, since: int = 0) -> None:
+        """Give the loop these windows of joined log, and a start of what counts."""
+        loop_id = await self.loop_id()
+        for window in windows:
+            assert await joined.write(self.blobs, loop_id, window, "dsjson", [b"{}"])
+        await checkpoints.save(self.blobs, loop_id, Checkpoint(since=since), None)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    made = Served()
+    monkeypatch.setattr(running, "current", lambda: made.app)
+    return made
+
+
+def evaluation(**changed: Any) -> Evaluation:
+    held = Evaluation(
+        id="e1",
+        name="day",
+        start=HOUR - 82_800,
+        end=HOUR + 3600,
+        created=HOUR + 7200.5,
+        status=Status.SUCCEEDED,
+        api_version=Version.V2022,
+        job_id="job",
+    )
+    return msgspec.structs.replace(held, **changed)
+
+
+def importance(**changed: Any) -> FeatureImportance:
+    held = FeatureImportance(
+        id="e1",
+        name="day",
+        start=HOUR - 82_800,
+        end=HOUR + 3600,
+        created=HOUR + 7200.5,
+        status=Status.SUCCEEDED,
+        api_version=Version.V2022,
+    )
+    return msgspec.structs.replace(held, **changed)
+
+
+async def create(served: Served, body: object, version: Version = Version.V2022, job: str = "e1") -> Told:
+    """Ask for an evaluation, in the way of the version."""
+    if version is Version.V2022:
+        return await served("PUT", f"evaluations/{job}", body)
+    return await served("POST", "evaluations", body, version)
+
+
+@pytest.mark.parametrize("version", ALL)
+async def test_an_evaluation_that_could_be_made_is_refused_for_good(served: Served, version: Version) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+    mine = {"name": "mine", "arguments": "--cb_explore_adf --epsilon 0.2 --dsjson --cb_type ips -l 0.5 --l1 1E-07"}
+
+    told = await create(served, {**ASKED, "policies": [mine, {**mine, "name": "Mine"}]}, version)
+
+    assert told.refusal == (503, "OperationNotAllowed", None)
+    assert told.json["error"]["message"] == "This release cannot run evaluations yet."
+    assert "Retry-After" not in told.headers
+    assert (await served("GET", "evaluations")).json == {"value": []}
+
+
+@pytest.mark.parametrize("version", [Version.V1_0, Version.V1_1_P3, Version.V2022])
+@pytest.mark.parametrize(
+    ("changed", "code", "target"),
+    [
+        ({"name": None}, "InvalidEvaluationContract", "name"),
+        ({"startTime": "then"}, "InvalidEvaluationContract", "startTime"),
+        ({"endTime": "2023-11-14"}, "InvalidDateTimesInEvaluationContract", "startTime"),
+        (
+            {"policies": [{"name": str(n % 10), "arguments": "--cb_explore_adf"} for n in range(11)]},
+            "MaximumEvaluationCustomPoliciesExceeded",
+            "policies",
+        ),
+        ({"policies": [{"name": "a", "arguments": ""}] * 2}, "DuplicateCustomPolicyNames", "policies[1].name"),
+        ({"policies": [{"name": "a", "arguments": ""}]}, "InvalidPolicyConfiguration", "policies[0].arguments"),
+        (
+            {"policies": [{"name": "a", "arguments": "--cb_explore_adf"}, {"name": "b", "arguments": "-f /etc/motd"}]},
+            "InvalidPolicyConfiguration",
+            "policies[1].arguments",
+        ),
+        ({"startTime": "2023-11-13", "endTime": "2023-11-14"}, "NoLogsExistInDateRange", "startTime"),
+    ],
+)
+async def test_an_evaluation_that_could_not_be_made_is_refused_for_its_fault(
+    served: Served, version: Version, changed: dict[str, Any], code: str, target: str
+) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+
+    told = await create(served, {**ASKED, **changed}, version)
+
+    assert told.refusal == (400, code, target)
+    assert target.partition(".")[0] in told.json["error"]["message"]
+
+
+async def test_a_body_that_is_no_json_is_a_bad_request(served: Served) -> None:
+    assert (await create(served, None)).refusal == (400, "BadRequest", None)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "since", "code"),
+    [
+        ("22:59:59", "23:00:00", 0, "NoLogsExistInDateRange"),
+        ("22:59:59", "23:00:01", 0, "OperationNotAllowed"),
+        ("23:00:59.5", "23:20:00", 0, "OperationNotAllowed"),  # the window began before
+        ("23:01:00", "23:20:00", 0, "NoLogsExistInDateRange"),
+        ("23:01:00", "23:20:01", 0, "OperationNotAllowed"),
+        ("23:00:00", "23:20:00", HOUR + 1, "NoLogsExistInDateRange"),  # what was is deleted
+        ("00:00:00", "23:59:59", HOUR + 1, "OperationNotAllowed"),
+        ("23:00:00", "23:59:00", HOUR + 7200, "NoLogsExistInDateRange"),
+    ],
+)
+async def test_an_evaluation_needs_some_log(served: Served, start: str, end: str, since: int, code: str) -> None:
+    await served.log(Window(HOUR, HOUR + 60), Window(HOUR + 1200, HOUR + 1260), since=since)
+
+    told = await create(served, {**ASKED, "startTime": f"2023-11-14T{start}Z", "endTime": f"2023-11-14T{end}Z"})
+
+    assert told.json["error"]["code"] == code
+
+
+@pytest.mark.parametrize("dates", [("0001-01-01", "9999-12-31T23:59:59.9"), ("9999-12-31", "9999-12-31T23:59:59.9")])
+async def test_dates_may_be_as_far_away_as_dates_go(served: Served, dates: tuple[str, str]) -> None:
+    told = await create(served, {**ASKED, "startTime": dates[0], "endTime": dates[1]})
+
+    assert told.json["error"]["code"] == "NoLogsExistInDateRange"
+
+
+async def test_an_id_is_in_use_once(served: Served) -> None:
+    await served.hold(evaluation(id="a/b"), importance(id="a/b"))
+
+    for path in ("a/b", "a%2Fb", "a%2fb"):
+        told = await create(served, ASKED, job=path)
+        assert told.refusal == (400, "EvaluationAlreadyExists", "evaluationId")
+        told = await served("PUT", f"featureImportances/{path}", {"name": "day", **DAY})
+        assert told.refusal == (400, "FeatureImportanceAlreadyExists", "featureImportanceId")
+
+
+@pytest.mark.parametrize("job", ["", "x" * 257])
+async def test_an_id_has_1_to_256_characters(served: Served, job: str) -> None:
+    told = await create(served, ASKED, job=job)
+    assert told.refusal == (400, "InvalidEvaluationContract", "evaluationId")
+    told = await served("PUT", f"featureImportances/{job}", {"name": "day", **DAY})
+    assert told.refusal == (400, "InvalidContract", "featureImportanceId")
+
+
+async def test_the_longest_id_is_taken(served: Served) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+
+    assert (await create(served, ASKED, job="x" * 256)).status == 503
+    assert (await served("PUT", f"featureImportances/{'x' * 256}", {"name": "day", **DAY})).status == 503
+
+
+async def test_feature_importances_are_checked_and_refused_for_good(served: Served) -> None:
+    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
+    assert told.refusal == (503, "OperationNotAllowed", None)
+    assert "Retry-After" not in told.headers
+    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY, "endTime": "2023-11-14"})
+    assert told.refusal == (400, "InvalidContract", "startTime")
+
+
+V1_1 = {"evaluationType": "Manual", "optimalPolicy": "", "creationTime": DETAILS["creationTime"]}
+
+
+@pytest.mark.parametrize("version", BEFORE_2022)
+async def test_before_2022_an_evaluation_is_flat(served: Served, version: Version) -> None:
+    await served.hold(evaluation())
+    wanted = FLAT if version is Version.V1_0 else {**FLAT, **V1_1}
+
+    assert (await served("GET", "evaluations/e1", version=version)).json == wanted
+    assert (await served("GET", "evaluations", version=version)).json == [wanted]
+
+
+async def test_statuses_are_in_the_versions_words(served: Served) -> None:
+    await served.hold(evaluation(status=Status.TIMEOUT, optimal_policy="mine", evaluation_type=EvaluationType.AUTO))
+
+    first = (await served("GET", "evaluations/e1", version=Version.V1_0)).json
+    second = (await served("GET", "evaluations/e1", version=Version.V1_1_P1)).json
+    last = (await served("GET", "evaluations", version=Version.V2022)).json
+
+    assert (first["status"], second["status"], last["value"][0]["status"]) == ("failed", "timeout", "Timeout")
+    assert (second["optimalPolicy"], second["evaluationType"]) == ("mine", "Auto")
+
+
+async def test_in_2022_an_evaluation_has_content(served: Served) -> None:
+    await served.hold(evaluation(optimal_policy="mine", description="done"), evaluation(id="e2"))
+    query = {"startTime": "2023-11-14T01:00:00.000Z", "endTime": "2023-11-14T02:00:00.000Z"}
+
+    told = await served("GET", "evaluations/e1", query={**query, "intervalInMinutes": "60", "window": "Rolling"})
+    other = await served("GET", "evaluations/e2", query=query)
+
+    content = {"startTime": "2023-11-14T01:00:00Z", "endTime": "2023-11-14T02:00:00Z", "value": []}
+    assert told.json == {
+        **DETAILS,
+        "evaluationType": "Manual",
+        "optimalPolicy": "mine",
+        "content": {**content, "intervalInMinutes": 60},
+        "description": "done",
+    }
+    assert other.json == {
+        **DETAILS,
+        "id": "e2",
+        "evaluationType": "Manual",
+        "content": {**content, "intervalInMinutes": 5},
+    }
+
+
+async def test_an_unfinished_evaluation_has_the_content_that_was_recorded(served: Served) -> None:
+    await served.hold(evaluation(status=Status.RUNNING))
+
+    told = await served("GET", "evaluations/e1", query=DAY)
+
+    assert told.json["content"] == {
+        "startTime": "0001-01-01T00:00:00",
+        "endTime": "0001-01-01T00:00:00",
+        "intervalInMinutes": 0,
+        "value": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "target"),
+    [
+        ({"endTime": "2023-11-15"}, "BadRequest", "startTime"),
+        ({"startTime": "2023-11-14"}, "BadRequest", "endTime"),
+        ({**DAY, "endTime": "later"}, "BadRequest", "endTime"),
+        ({**DAY, "intervalInMinutes": "7"}, "InvalidRequest", "intervalInMinutes"),
+        ({**DAY, "intervalInMinutes": "60"}, "InvalidRequest", "window"),
+    ],
+)
+async def test_what_is_wanted_of_an_evaluation_is_checked(
+    served: Served, query: dict[str, str], code: str, target: str
+) -> None:
+    await served.hold(evaluation())
+
+    assert (await served("GET", "evaluations/e1", query=query)).refusal == (400, code, target)
+
+
+@pytest.mark.parametrize("made", ALL)
+@pytest.mark.parametrize("read", ALL)
+async def test_a_newer_version_than_made_an_evaluation_cannot_read_it(
+    served: Served, made: Version, read: Version
+) -> None:
+    await served.hold(evaluation(api_version=made))
+
+    told = await served("GET", "evaluations/e1", version=read, query=DAY)
+
+    if ALL.index(read) > ALL.index(made):
+        assert told.refusal == (405, "IncompatibleEvaluationVersion", None)
+        assert made.value in told.json["error"]["message"]
+    else:
+        assert told.json["id"] == "e1"
+    assert (await served("GET", "evaluations", version=read)).status == 200, "lists hold it all the same"
+
+
+async def test_a_feature_importance_is_read(served: Served) -> None:
+    await served.hold(importance(), importance(id="e2", description="done", status=Status.CANCELED))
+
+    assert (await served("GET", "featureImportances/e1")).json == {**DETAILS, "featureScores": []}
+    told = await served("GET", "featureImportances/e2")
+    assert told.json == {**DETAILS, "id": "e2", "status": "Canceled", "featureScores": [], "description": "done"}
+
+
+@pytest.mark.parametrize("version", ALL)
+async def test_an_evaluation_is_deleted_once(served: Served, version: Version) -> None:
+    await served.hold(evaluation(id="a/b", api_version=Version.V1_0), importance(id="a/b"))
+
+    assert (await served("DELETE", "evaluations/a%2Fb", version=version))[:2] == (204, None)
+    told = await served("DELETE", "evaluations/a/b", version=version)
+    assert told.refusal == (404, "EvaluationNotFound", "evaluationId")
+    assert (await served("GET", "featureImportances/a/b")).status == 200
+
+
+async def test_a_feature_importance_is_deleted_once(served: Served) -> None:
+    await served.hold(importance(), evaluation())
+
+    assert (await served("DELETE", "featureImportances/e1"))[:2] == (204, None)
+    told = await served("DELETE", "featureImportances/e1")
+    assert told.refusal == (404, "FeatureImportanceNotFound", "featureImportanceId")
+    assert (await served("GET", "evaluations/e1", query=DAY)).status == 200
+
+
+@pytest.mark.parametrize("job", ["nowhere", "x" * 300, "../e1", ""])
+async def test_an_unknown_id_is_404(served: Served, job: str) -> None:
+    await served.hold(evaluation(), importance())
+
+    if job:  # without an id it is the list
+        for version in ALL:
+            told = await served("GET", f"evaluations/{job}", version=version, query=DAY)
+            assert told.refusal == (404, "EvaluationNotFound", "evaluationId")
+        told = await served("GET", f"featureImportances/{job}")
+        assert told.refusal == (404, "FeatureImportanceNotFound", "featureImportanceId")
+    assert (await served("DELETE", f"evaluations/{job}")).status == 404
+    assert (await served("DELETE", f"featureImportances/{job}")).status == 404
+
+
+async def test_a_loop_has_its_own(served: Served) -> None:
+    await served.app.loops.create("other")
+    await served.hold(evaluation(), importance())
+
+    for path in ("evaluations", "featureImportances"):
+        assert (await served("GET", path, loop="other")).json == {"value": []}
+        assert (await served("GET", f"{path}/e1", query=DAY, loop="other")).status == 404
+
+
+@pytest.mark.parametrize("version", FROM_P1)
+async def test_a_policy_of_an_evaluation_cannot_be_applied_yet(served: Served, version: Version) -> None:
+    mine = PolicyContract("mine", "--cb_explore_adf")
+    await served.hold(evaluation(id="a/b", policies=[mine]))
+
+    async def apply(evaluation_id: str, name: str) -> Told:
+        body = {"evaluationId": evaluation_id, "policyName": name}
+        return await served("POST", "configurations/applyFromEvaluation", body, version)
+
+    for spelled in ("a/b", "a%2Fb"):
+        assert (await apply(spelled, "mine")).refusal == (503, "OperationNotAllowed", None)
+    assert "Retry-After" not in (await apply("a/b", "mine")).headers
+    assert (await apply("a/b", "Mine")).refusal == (404, "LearningSettingsNotFound", "policyName")
+    assert (await apply("a", "mine")).refusal == (404, "EvaluationNotFound", "evaluationId")
+    assert (await apply("x" * 257, "mine")).refusal == (400, "BadRequest", "evaluationId")
+
+
+@pytest.mark.parametrize("version", BEFORE_2022)
+async def test_before_2022_a_list_is_whole_and_the_newest_come_first(served: Served, version: Version) -> None:
+    await served.hold(*(evaluation(id=f"{n:03d}", created=float(n)) for n in range(120)))
+
+    told = await served("GET", "evaluations", version=version, query={"top": "5", "filter": "x"})
+
+    assert [one["id"] for one in told.json] == [f"{n:03d}" for n in reversed(range(120))]
+
+
+async def pages(served: Served, path: str, query: dict[str, str]) -> list[list[str]]:
+    """The ids of each page, by following the links."""
+    found = []
+    while True:
+        told = (await served("GET", path, query=query)).json
+        found.append([one["id"] for one in told["value"]])
+        if "nextLink" not in told:
+            return found
+        link = urlsplit(told["nextLink"])
+        assert (link.scheme, link.netloc, link.path) == ("https", "host", f"/personalizer/{path}")
+        query = dict(parse_qsl(link.query, strict_parsing=True))
+        assert query["api-version"] == Version.V2022.value
+
+
+async def test_in_2022_lists_come_in_pages(served: Served) -> None:
+    for n in range(7):
+        kind = EvaluationType.AUTO if n % 2 else EvaluationType.MANUAL
+        await served.hold(evaluation(id=str(n), created=float(n), evaluation_type=kind))
+        await served.hold(importance(id=str(n), created=float(n)))
+    auto = {"filter": "metadata=evaluationType eq 'Auto'"}
+
+    assert await pages(served, "evaluations", {}) == [list("6543210")]
+    assert await pages(served, "evaluations", {"maxpagesize": "3"}) == [list("654"), list("321"), ["0"]]
+    assert await pages(served, "evaluations", {**auto, "maxpagesize": "2"}) == [list("53"), ["1"]]
+    assert await pages(served, "evaluations", {**auto, "top": "1"}) == [["5"]]
+    limits = {"top": "4", "skip": "2", "maxpagesize": "3"}
+    assert await pages(served, "featureImportances", limits) == [list("432"), ["1"]]
+    assert await pages(served, "featureImportances", {"top": "0"}) == [[]]
+
+
+async def test_list_items_are_the_details(served: Served) -> None:
+    await served.hold(evaluation(optimal_policy="mine", description="done"), importance(description="done"))
+
+    assert (await served("GET", "evaluations")).json == {"value": [{**DETAILS, "evaluationType": "Manual"}]}
+    assert (await served("GET", "featureImportances")).json == {"value": [DETAILS]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("top", "many"), ("skip", "-1"), ("maxpagesize", "0")],
+)
+async def test_the_page_that_is_wanted_is_checked(served: Served, name: str, text: str) -> None:
+    for path in ("evaluations", "featureImportances"):
+        assert (await served("GET", path, query={name: text})).refusal == (400, "BadRequest", name)
+
+
+async def test_a_filter_is_for_evaluations_alone(served: Served) -> None:
+    query = {"filter": "status eq 'Running'"}
+
+    assert (await served("GET", "evaluations", query=query)).refusal == (400, "InvalidRequest", "filter")
+    assert (await served("GET", "featureImportances", query=query)).json == {"value": []}

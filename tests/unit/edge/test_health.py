@@ -1,0 +1,89 @@
+"""Health calls: how far a loop's log and model are, and that it answers when storage does not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from shared.edge import health
+from shared.learning import registry
+from shared.learning.registry import Version
+from shared.log import checkpoint as checkpoints
+from shared.log.checkpoint import Checkpoint
+from shared.loops.loops import DEFAULT
+from shared.storage import Blob, Unavailable
+from tests.unit.edge.inmemory import InMemory
+
+RANK = {"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": "e1"}
+PATH = "rankloop/v1/health"
+
+
+async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
+    served.now = 1_700_000_040.0
+    await served("POST", "personalizer/v1.0/rank", RANK)
+    loop = await served.app.loops.named(DEFAULT)
+    fresh = await served.json("GET", PATH)
+    await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    checkpoint = Checkpoint(watermark=60, events=9, rewarded=5, retries=1, inactive=2, empty_slots=3)
+    await checkpoints.save(served.blobs, loop.id, checkpoint, None)
+    trained = await served.json("GET", PATH)
+
+    assert (fresh["time"], fresh["loopId"]) == (1_700_000_040.0, loop.id)
+    assert fresh["rewardWaits"] == [{"from": 0, "seconds": 600.0}]
+    assert (fresh["modelVersion"], fresh["modelEvents"], fresh["modelReward"], fresh["trainedThrough"]) == (
+        None,
+        0,
+        None,
+        0,
+    )
+    assert (fresh["joinedEvents"], fresh["joinedThrough"], fresh["waitingBytes"]) == (0, 0, 0)
+    assert fresh["storageAnswers"] is True
+    assert fresh["counters"]["http.201"] == 1
+    assert (trained["modelVersion"], trained["modelEvents"], trained["modelReward"]) == ("v1", 7, 0.25)
+    assert (trained["trainedThrough"], trained["joinedThrough"], trained["joinedEvents"]) == (55, 60, 9)
+    assert (trained["rewardedEvents"], trained["repeatedEvents"]) == (5, 1)
+    assert (trained["inactiveEvents"], trained["emptySlots"]) == (2, 3)
+
+
+async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
+    await served.make_loop("news")
+    default, news = [(await served.app.loops.named(name)).id for name in (DEFAULT, "news")]
+    await registry.point(served.blobs, default, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    await checkpoints.save(served.blobs, default, Checkpoint(watermark=60, events=9), None)
+
+    told = await served.json("GET", f"loops/news/{PATH}")
+
+    assert (told["loopId"], told["modelVersion"], told["joinedEvents"]) == (news, None, 0)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_health_answers_when_storage_does_not(
+    served: InMemory, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    await served("POST", "personalizer/v1.0/rank", RANK)
+
+    async def down(path: str) -> Blob | None:
+        if hangs:
+            await asyncio.Event().wait()
+        raise Unavailable("down")
+
+    monkeypatch.setattr(served.blobs, "get", down)
+    monkeypatch.setattr(health, "_PATIENCE", 0.01)
+    told = await served.json("GET", PATH)
+
+    assert (told["storageAnswers"], told["joinedThrough"], told["modelVersion"]) == (False, None, None)
+    assert (told["joinedEvents"], told["modelEvents"], told["trainedThrough"]) == (None, None, None)
+    assert told["counters"]["http.201"] == 1
+
+
+async def test_health_holds_nothing_secret(served: InMemory) -> None:
+    for name in ("news", "sports"):
+        await served.make_loop(name)
+
+    told = msgspec.json.encode(await served.json("GET", f"loops/news/{PATH}")).decode()
+
+    loop = await served.app.loops.named("sports")
+    assert loop.id not in told
+    assert not any(key.hex() in told for key in loop.keys)

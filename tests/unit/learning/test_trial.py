@@ -1,0 +1,100 @@
+"""Whether VW lives through a policy or a model from outside, which is tried in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import sys
+
+import pytest
+
+from shared.learning import trial
+from shared.learning.model import ModelError
+from shared.learning.trial import Trial
+from shared.loops import policy
+from shared.loops.policy import DEFAULT_EPSILON
+from tests.unit.ranking.trained import QUICK_SLOTS, SINGLE, SLOTS, trained_model
+
+
+def trial_of(arguments: str, model: bytes | None = None, multi_slot: bool | None = None) -> Trial:
+    """What the policy's PUT tries."""
+    learned = policy.read(arguments)
+    slots = "ccb" in arguments if multi_slot is None else multi_slot
+    return Trial(learned.training, learned.resuming, learned.serving(DEFAULT_EPSILON), slots, encoded(model))
+
+
+def encoded(model: bytes | None) -> str | None:
+    return None if model is None else base64.b64encode(model).decode()
+
+
+def tried(arguments: str, model: bytes | None = None) -> str:
+    made = trial_of(arguments)
+    return trial.run(made.training, made.resuming, made.serving, made.multi_slot, model)
+
+
+@pytest.mark.parametrize("arguments", [SINGLE, SLOTS])
+def test_a_policy_is_tried_in_a_process_of_its_own(arguments: str) -> None:
+    told = policy.of_model(tried(arguments))
+
+    assert (told.problem, told.interactions) == (policy.read(arguments).problem, ("::",))
+
+
+def test_a_model_is_tried_by_its_own_arguments() -> None:
+    told = policy.of_model(tried(SINGLE, trained_model(20, "--cb_explore_adf --epsilon 0.1 -q Fj -b 16")))
+
+    assert told.interactions == ("Fj",)
+    assert "--bit_precision 16" in told.training
+
+
+@pytest.mark.parametrize("model", [b"garbage", trained_model(20, SLOTS)], ids=["garbage", "slots"])
+def test_a_model_that_cannot_serve_the_loop_is_refused(model: bytes) -> None:
+    with pytest.raises(ModelError):
+        tried(SINGLE, model)
+
+
+def test_a_process_that_ends_over_it_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+
+    with pytest.raises(ModelError, match="ends its process"):
+        tried(SINGLE)
+
+
+def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "PATIENCE", 0.0)
+
+    with pytest.raises(ModelError, match="does not come to an end"):
+        tried(SINGLE)
+
+
+# -- what the process does, in this one ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [SINGLE, SLOTS, QUICK_SLOTS, "--cb_explore_adf --first 5", "--cb_explore_adf --squarecb -q Fj --l1 0.001",
+     "--cb_explore_adf --bag 3 --epsilon 0.1 -q ::", "--ccb_explore_adf --softmax --lambda 5 --cubic Fjj"],
+)  # fmt: skip
+def test_a_policy_that_vw_learns_and_serves_by_is_taken(arguments: str) -> None:
+    verdict = trial.verdict(trial_of(arguments))
+
+    assert verdict.problem == ""
+    told = policy.of_model(verdict.arguments)
+    assert (told.problem, told.interactions) == (policy.read(arguments).problem, policy.read(arguments).interactions)
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [
+        (Trial("--cb_explore_adf --no_such_option", "", "", False), "unrecognised"),
+        (Trial("--cb_explore_adf", "", "--epsilon 7", False), "epsilon"),
+        (Trial("--cb_adf", "", "", False), "it does not explore actions"),
+        (trial_of(SINGLE, multi_slot=True), "it does not explore slots"),
+        (trial_of(SLOTS, multi_slot=False), "it does not explore actions"),
+        (trial_of(SINGLE, trained_model(20, SLOTS)), "it does not explore actions"),
+        (trial_of(SLOTS, trained_model(20), multi_slot=True), "it does not explore slots"),
+    ],
+)
+def test_what_vw_refuses_or_another_problem_is_named(made: Trial, problem: str) -> None:
+    verdict = trial.verdict(made)
+
+    assert problem in verdict.problem
+    assert verdict.arguments == ""
