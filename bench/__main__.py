@@ -1,13 +1,15 @@
-"""Runs every measurement, or the ones named: `python -m bench [rank] [train] [http] [learn] [start]`."""
+"""Runs every measurement, or the ones named: `python -m bench rank loops`. Each is the module of its name."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import http, learn, rank, start, train
+from bench import http, learn, loops, multi_slot, rank, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
+    "multi_slot": multi_slot.main,
+    "loops": loops.main,
     "train": train.main,
     "http": http.main,
     "learn": learn.main,

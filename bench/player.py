@@ -19,9 +19,9 @@ from shared.app import App
 from shared.config import Config
 from shared.learning import registry
 from shared.loops.loops import DEFAULT
-from shared.loops.service import ServiceConfiguration
+from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
-from shared.ranking.rank import Ranker
+from shared.ranking.ranker import Ranker
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
 START = 1_800_000_000.0
@@ -49,7 +49,7 @@ class Player:
     async def play(self, events: int) -> Curve:
         """What so many events earn; a multiple of a hundred."""
         with patch.object(uuid, "uuid4", lambda: _LOOP):
-            await self.app.loops.configure(DEFAULT, _quick)
+            await self.app.loops.change(DEFAULT, _quick)
         for first in range(0, events, STEP):
             await self._lesson(first)
         return self.curve
@@ -66,7 +66,7 @@ class Player:
             request = {"contextFeatures": visit.context, "actions": self.actions, "eventId": event_id}
             answer = orjson.loads((await ranker.rank(loop, orjson.dumps(request))).body)
             reward = visit.rewards[answer["rewardActionId"]]
-            await app.observer.observe(loop.id, loop.waits, event_id, "r", reward, None)
+            await app.observer.observe(loop.id, loop.waits, event_id, "r", None, reward)
             self.curve.rewards.append(reward)
             self.time += 4.0 / STEP
         self.time += 116.0
@@ -77,5 +77,6 @@ class Player:
         assert version.events == len(self.curve.rewards)
 
 
-def _quick(held: ServiceConfiguration) -> ServiceConfiguration:
-    return replace(held, reward_wait_time=QUICK, model_export_frequency=QUICK)
+def _quick(loop: Loop) -> Loop:
+    configuration = replace(loop.configuration, reward_wait_time=QUICK, model_export_frequency=QUICK)
+    return replace(loop, configuration=configuration)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import random
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-
-import pylibvw
-from vowpalwabbit import Workspace
+from collections.abc import Sequence
 
 from bench.documents import body, make_actions, rank_request
+from bench.raw import microseconds, raw_vw
 from shared.contract.requests import rank_request as decode
 from shared.learning.model import Learner, ServingModel
+from shared.log.buckets import Waits
 from shared.log.records import mark
-from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.loops import policy
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
+from shared.loops.service import ServiceConfiguration
+from shared.loops.settings import Loop
 from shared.ranking import features
+from shared.ranking.decision import log_line
 from shared.ranking.features import ActionCache, is_plain, sanitise_action, sanitise_context
 from shared.ranking.model_cache import Held
-from shared.ranking.rank import decide, log_line
+from shared.ranking.rank import decide
 
 ROUNDS = 15
 REQUESTS = 100
+LOOP = Loop("0" * 32, ServiceConfiguration(), policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT]), Waits(((0, 600.0),)))
 
 
 def trained_model(bodies: Sequence[bytes]) -> bytes:
     """A model that has learned one event of each body."""
-    learner = Learner(DEFAULT_ARGUMENTS, None)
+    learner = Learner(LOOP.policy.training, None)
     for k, raw in enumerate(bodies):
         request = decode(raw)
         actions = [sanitise_action(bytes(a), n) for n, a in enumerate(request.actions)]
@@ -47,7 +50,7 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
     held_bodies = [body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}") for _ in range(REQUESTS)]
     data = trained_model(held_bodies)
     held = Held(model=ServingModel(data, "--epsilon 0.2"))
-    vw = _raw_vw(data)
+    vw = raw_vw(data, lambda part: part.get_action_scores())
     cache = ActionCache()
     ours, raw = [], []
     for _ in range(ROUNDS):
@@ -61,26 +64,9 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
         if seen:
             for b in bodies:
                 _rank(b, held, cache)
-        ours.append(_time(lambda b: _rank(b, held, cache), bodies))
-        raw.append(_time(vw, examples))
+        ours.append(microseconds(lambda b: _rank(b, held, cache), bodies))
+        raw.append(microseconds(vw, examples))
     return statistics.median(ours), statistics.median(raw), cache
-
-
-def _raw_vw(model: bytes) -> Callable[[bytes], list[float]]:
-    """VW alone: parse an example, predict, take the distribution."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(model)
-        file.flush()
-        workspace = Workspace(f"-i {file.name} -t --json --quiet --ring_size 8 --epsilon 0.2")
-
-    def predict(example: bytes) -> list[float]:
-        examples = pylibvw.vw._parse(workspace, example.decode())
-        pylibvw.vw.predict_multi(workspace, examples)
-        distribution: list[float] = examples[0].get_action_scores()
-        pylibvw.vw._finish_example_multi_ex(workspace, examples)
-        return distribution
-
-    return predict
 
 
 def _example(raw: bytes) -> bytes:
@@ -90,16 +76,9 @@ def _example(raw: bytes) -> bytes:
 
 
 def _rank(raw: bytes, held: Held, cache: ActionCache) -> tuple[bytes, bytes]:
-    decision = decide(decode(raw), is_plain(raw), "0" * 32, held, cache)
+    decision = decide(decode(raw), is_plain(raw), LOOP, held, cache)
     now = time.time()
     return decision.body, log_line(decision, now, False) + mark(decision.event_id, now)
-
-
-def _time(call: Callable[[bytes], object], inputs: Sequence[bytes]) -> float:
-    started = time.thread_time()
-    for given in inputs:
-        call(given)
-    return (time.thread_time() - started) / len(inputs) * 1e6
 
 
 def main() -> None:

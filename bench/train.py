@@ -18,15 +18,24 @@ from vowpalwabbit import Workspace
 from bench.documents import body, make_actions, rank_request
 from shared.contract.requests import rank_request as decode
 from shared.learning.model import Learner
-from shared.learning.trainer import learn
+from shared.learning.trainer import Job, learn
+from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join
-from shared.loops.policy import DEFAULT_ARGUMENTS
+from shared.log.records import ONLINE
+from shared.loops import policy
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
+from shared.loops.service import ServiceConfiguration
+from shared.loops.settings import Loop
+from shared.ranking.decision import log_line
 from shared.ranking.features import ActionCache, is_plain
 from shared.ranking.model_cache import Held
-from shared.ranking.rank import decide, log_line
+from shared.ranking.rank import decide
 
 ROUNDS = 7
 EVENTS = 8000
+POLICY = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
+LOOP = Loop("0" * 32, ServiceConfiguration(), POLICY, Waits(((0, 600.0),)))
+JOB = Job(LOOP.id, POLICY.training, POLICY.resuming, POLICY.lineage, False, ONLINE, 0, 0, 0, 300.0)
 
 
 def joined_lines(actions: int) -> list[bytes]:
@@ -37,7 +46,7 @@ def joined_lines(actions: int) -> list[bytes]:
     lines = []
     for n in range(EVENTS):
         raw = body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}")
-        decision = decide(decode(raw), is_plain(raw), "0" * 32, Held(), cache)
+        decision = decide(decode(raw), is_plain(raw), LOOP, Held(), cache)
         lines.append(log_line(decision, float(n), False))
     return join(decode_events(lines), [], [], Rules(600, 0.5, "earliest", (-1.0, 1.0))).lines
 
@@ -51,15 +60,15 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 def ours(lines: list[bytes]) -> tuple[float, float]:
     """Seconds that our loop takes."""
-    learner = Learner(DEFAULT_ARGUMENTS, None)
-    taken = seconds(lambda: learn(learner, lines))
+    learner = Learner(POLICY.training, None)
+    taken = seconds(lambda: learn(learner, lines, JOB))
     learner.close()
     return taken
 
 
 def native(path: Path) -> tuple[float, float]:
     """Seconds that VW takes to read and learn the file."""
-    return seconds(lambda: Workspace(f"{DEFAULT_ARGUMENTS} --dsjson --quiet -d {path}").finish())
+    return seconds(lambda: Workspace(f"{POLICY.training} --dsjson --quiet -d {path}").finish())
 
 
 def main() -> None:
