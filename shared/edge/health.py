@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from shared.access.roles import Role
 from shared.app import App
 from shared.edge.calls import Call, Reply, reply_json
 from shared.learning import registry
@@ -46,7 +47,11 @@ async def get_health(app: App, call: Call) -> Reply:
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
             "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
-            "waitingBytes": app.journal.waiting,
-            "counters": app.counters.snapshot(),
+            **(_instance(app) if call.roles & Role.OWNER else {}),
         }
     )
+
+
+def _instance(app: App) -> dict[str, object]:
+    """What this process holds and has counted, over all loops: for their owner alone."""
+    return {"waitingBytes": app.journal.waiting, "counters": app.counters.snapshot()}

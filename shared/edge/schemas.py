@@ -122,7 +122,10 @@ class RewardWait(msgspec.Struct):
 
 
 class Health(msgspec.Struct, rename="camel"):
-    """How far the log and the model are, and what the answering instance has counted; null where storage is silent."""
+    """How far the log and the model are; null where storage is silent.
+
+    What the answering instance has counted, over all loops, is told to the owner of the deployment.
+    """
 
     time: Annotated[float, Meta(description="The storage's, in seconds since the epoch.")]
     loop_id: str
@@ -138,8 +141,8 @@ class Health(msgspec.Struct, rename="camel"):
     model_events: int | None
     model_reward: float | None
     trained_through: int | None
-    waiting_bytes: int
-    counters: dict[str, int]
+    waiting_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    counters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Error(msgspec.Struct, omit_defaults=True):

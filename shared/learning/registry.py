@@ -30,6 +30,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         trained_through: every window of the joined log before this bucket is learned.
         events: how many events it has learned in all.
         reward: what the model would have earned on its own events as it went, by IPS: the mean progressive reward.
+            None in multi-slot, whose losses VW does not sum that way.
         created: seconds since the epoch.
         first_created: when the loop's first version was made.
         parent: the version it went on from, if any.
@@ -41,7 +42,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     arguments: str
     trained_through: int
     events: int
-    reward: float
+    reward: float | None
     created: float
     first_created: float
     policy: str = _FIRST_POLICY
@@ -151,7 +152,7 @@ async def _succeed(blobs: Blobs, loop_id: str, version: Version) -> None:
     """Move the pointer to a version, whatever it points at by then."""
     while True:
         before, etag = await current(blobs, loop_id)
-        parent = before.version if before and not before.blank else None
+        parent = None if before is None else before.parent if before.blank else before.version
         try:
             return await point(blobs, loop_id, msgspec.structs.replace(version, parent=parent), etag)
         except Conflict:

@@ -191,7 +191,7 @@ class Trainer:
         await registry.store(self._blobs, job.loop_id, version, model)
         await registry.point(self._blobs, job.loop_id, version, etag)
         self._counters.add("train.versions")
-        log.info("loop %s serves %s: %d events, mean progressive reward %.4f",
+        log.info("loop %s serves %s: %d events, mean progressive reward %s",
                  job.loop_id, version.version, version.events, version.reward)  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def _version(
     job: Job, current: Version | None, parent: Version | None, model: bytes, through: int, learned: Lesson, now: float
 ) -> Version:
     events = (parent.events if parent else 0) + learned.events
-    earned = (parent.reward * parent.events if parent else 0.0) - learned.loss
+    earned = ((parent.reward or 0.0) * parent.events if parent else 0.0) - learned.loss
     before = None if current is None or current.blank else current
     return Version(
         version=registry.version_name(through, model),
@@ -222,7 +222,7 @@ def _version(
         policy=job.policy,
         trained_through=through,
         events=events,
-        reward=earned / events if events else 0.0,
+        reward=None if job.multi_slot else earned / events if events else 0.0,
         created=now,
         first_created=before.first_created if before else now,
         parent=before.version if before else None,

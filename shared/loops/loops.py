@@ -113,7 +113,7 @@ class Loops:
             ApiError: FrontEndNotFound when there is no such loop, or what `change` raises.
             StorageError: storage does not answer.
         """
-        loop_id = (await self.named(name)).id
+        loop_id = await self._id(name)
         while True:
             blob = await self._settings(loop_id)
             held = settings.decode(loop_id, blob.data, blob.etag)
@@ -170,9 +170,7 @@ class Loops:
         if name == DEFAULT:
             raise ApiError("InvalidRequest", "The default loop cannot be deleted; delete its logs and model.", "name")
 
-        loop_id = (await self.ids()).get(name)
-        if loop_id is None:
-            raise ApiError("FrontEndNotFound", f"There is no loop named {name[:64]!r}.")
+        loop_id = await self._id(name)
         await self._clock.ensure()
 
         def remove(deployment: dict[str, Any]) -> None:
@@ -202,6 +200,13 @@ class Loops:
     async def forget(self, loop_id: str) -> None:
         """Note that nothing of a deleted loop is stored any more."""
         await self._edit(lambda deployment: deployment.get("deleted", {}).pop(loop_id, None))
+
+    async def _id(self, name: str) -> str:
+        """The id of a loop as of now: what this instance has seen may be of one that is gone."""
+        loop_id = (await self.ids()).get(name)
+        if loop_id is None:
+            raise ApiError("FrontEndNotFound", f"There is no loop named {name[:64]!r}.")
+        return loop_id
 
     async def _settings(self, loop_id: str) -> Blob:
         blob = await self._blobs.get(settings.path(loop_id))

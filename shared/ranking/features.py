@@ -24,7 +24,7 @@ MAX_DEPTH = 6
 MAX_KEY = 256
 MAX_STRING = 65_536
 MAX_NUMBER = 1e19
-"""Features are 32-bit floats in VW: the product of two must not be infinite. Every 64-bit integer is below this."""
+"""Features are 32-bit floats in VW: the product of two must not be infinite. Every signed 64-bit integer is below."""
 
 _Scalar = (
     Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]

@@ -107,6 +107,6 @@ def _dsjson(
         b",".join([_ORDINALS[n] for n in order]),
         built,
         b",".join(probabilities),
-        held.version.version.encode() if held.version else b"N/A",
+        held.name,
         b',"excluded":[%b]' % left_out if left_out else b"",
     )

@@ -56,6 +56,16 @@ async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
     told = await served.json("GET", f"loops/news/{PATH}")
 
     assert (told["loopId"], told["modelVersion"], told["joinedEvents"]) == (news, None, 0)
+    assert {"counters", "waitingBytes"} <= set(told)
+
+
+async def test_what_all_loops_make_an_instance_count_is_told_to_the_owner_alone(served: InMemory) -> None:
+    key, _ = await served.make_loop("news")
+
+    told = await served.json("GET", f"loops/news/{PATH}", ocp_apim_subscription_key=key)
+
+    assert told["storageAnswers"] is True
+    assert not {"counters", "waitingBytes"} & set(told)
 
 
 @pytest.mark.parametrize("hangs", [False, True])

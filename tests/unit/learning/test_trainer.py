@@ -326,6 +326,10 @@ async def test_a_multi_slot_loop_learns_its_slots(bench: Bench) -> None:
         await bench.train(windows, now=1000.0 * windows, of=job(SLOTS))
 
     assert await bench.model() == learned_by_hand([*slot_lines(0), *slot_lines(1)], SLOTS)[0]
+    current, _ = await registry.current(bench.blobs, LOOP)
+    assert current is not None
+    assert current.events > 0
+    assert current.reward is None, "VW sums the losses of slots in another way"
     assert (await bench.version()).events == 40
 
 
