@@ -151,16 +151,16 @@ class App:
         grown.append(loop)
         checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
         job = Job(
-            loop.id,
-            loop.policy.training,
-            loop.policy.resuming,
-            loop.policy.lineage,
-            loop.multi_slot,
-            loop.configuration.learning_mode,
-            checkpoint.watermark,
-            checkpoint.since,
-            loop.configuration.model_retrain_days,
-            loop.configuration.model_export_frequency,
+            loop_id=loop.id,
+            arguments=loop.policy.training,
+            resuming=loop.policy.resuming,
+            lineage=loop.policy.lineage,
+            multi_slot=loop.multi_slot,
+            mode=loop.configuration.learning_mode,
+            watermark=checkpoint.watermark,
+            since=checkpoint.since,
+            retrain_days=loop.configuration.model_retrain_days,
+            export_frequency=loop.configuration.model_export_frequency,
         )
         again = await self.trainer.run(job, self.clock.now())
         if again is None:

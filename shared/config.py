@@ -27,7 +27,7 @@ class Config:
 
     Attributes:
         storage: a connection string, or the name of an account that the app's own identity may use.
-        key: the deployment key; without one every call is refused.
+        key: the deployment key; without one only loop keys and tokens open anything.
         strict_rank: answer 503 when a rank event is not durable in time, in place of 201 and "pending".
         log_deadline: seconds that Rank waits for the log before it answers.
         reward_deadline: seconds that Reward and Activate wait for it before they ask the caller to repeat the call.

@@ -91,5 +91,6 @@ class Access:
         if any(opens):
             return LOOP_KEY
         if self._digest is None:
-            raise ApiError("Unauthorized", "This deployment has no key yet: set RANKLOOP_KEY.")
+            message = "The key is not one of this loop's keys, and the deployment has none: set RANKLOOP_KEY."
+            raise ApiError("Unauthorized", message)
         raise ApiError("Unauthorized", "The key is not one of this loop's keys.")

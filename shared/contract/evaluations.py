@@ -156,9 +156,7 @@ def date_range(start: str, end: str, unreadable: str, swapped: str) -> DateRange
 
 def _time(text: str, name: str, code: str) -> float:
     try:
-        time = instants.parse(text)
-        instants.spell(time)  # a zone can push it out of the years that there are
-        return time
+        return instants.parse(text)
     except ValueError as e:
         raise ApiError(code, f"{name} must be a date-time: {e}.", name) from e
 

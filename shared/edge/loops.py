@@ -1,4 +1,4 @@
-"""Turns calls on loops and their keys into loops made, listed and deleted, and keys replaced (design 4)."""
+"""Turns calls on loops and their keys into loops made, listed and deleted, and keys replaced (docs/adr/0015)."""
 
 from __future__ import annotations
 

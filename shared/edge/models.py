@@ -60,7 +60,7 @@ async def put_model(app: App, call: Call) -> Reply:
 
 
 async def delete_model(app: App, call: Call) -> Reply:
-    """DELETE model: the loop forgets what it has learned; what is logged from now on is learned anew."""
+    """DELETE model: the loop forgets what it has learned; what is joined from now on is learned anew."""
     checkpoint, _ = await checkpoints.load(app.blobs, call.loop.id)
     await app.clock.ensure()
     await registry.reset(app.blobs, call.loop.id, checkpoint.watermark, app.clock.now())

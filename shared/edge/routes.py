@@ -34,7 +34,8 @@ class Route:
         operation: what answers.
         role: what the caller must hold.
         versions: of Personalizer's API that have it; none for Rankloop's own.
-        body: the type that decodes the body, by version where versions differ; `bytes` for any, None for no body.
+        body: the type of the body, for its description and its size: by version where versions differ, `bytes` for any,
+            None for no body. The operation decodes it.
     """
 
     method: str

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 import azure.functions as func
 
 from shared import app as running
-from shared.access.roles import Role
 from shared.app import App
 from shared.contract.errors import ApiError, internal_error, unavailable
 from shared.edge.calls import REQUEST_ID, Call, Reply
@@ -86,13 +85,14 @@ async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], pat
     try:
         loop = await app.loops.named(found.loop)
     except ApiError as e:
-        # Whether there is such a loop is told to those alone who may open any.
-        if (await app.access.roles(headers, None)) & Role.OWNER:
+        # Whether there is such a loop is told to those alone whose roles hold for any: a loop's key is not among them.
+        if await app.access.roles(headers, None):
             raise
         raise ApiError("Unauthorized", "The key is not one of this loop's keys.") from e
     roles = await app.access.roles(headers, loop)
     if not roles & found.route.role:
-        raise ApiError("Forbidden", f"The caller lacks the role {found.route.role.name} for this call.")
+        wanted = f"Rankloop.{(found.route.role.name or '').title()}"
+        raise ApiError("Forbidden", f"This call takes the role {wanted}, which the caller lacks.")
     body = req.get_body()
     most = MAX_UPLOAD if found.route.body is bytes else app.config.max_body
     if len(body) > most:

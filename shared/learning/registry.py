@@ -14,7 +14,7 @@ import msgspec
 
 from shared.storage import Blobs, Conflict, StorageError, documents
 
-_FIRST_POLICY = "--cb_explore_adf --power_t 0 --learning_rate 0.001 --cb_type mtr --quadratic ::"
+_FIRST_LINEAGE = "--cb_explore_adf --power_t 0 --learning_rate 0.001 --cb_type mtr --quadratic ::"
 """The lineage of versions that do not name theirs: they are from before policies could be changed."""
 
 
@@ -25,7 +25,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         version: its name.
         sha256: of its bytes. VW loads a truncated model without a word, so this is checked first.
         arguments: what VW was started with when it was new.
-        policy: the lineage that goes on from it; see `Job`.
+        lineage: what goes on from it; see `trainer.Job`.
         blank: whether there is no model: the loop's was deleted, and learning begins anew behind `trained_through`.
         trained_through: every window of the joined log before this bucket is learned.
         events: how many events it has learned in all.
@@ -45,7 +45,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     reward: float | None
     created: float
     first_created: float
-    policy: str = _FIRST_POLICY
+    lineage: str = _FIRST_LINEAGE
     blank: bool = False
     parent: str | None = None
     format: int = 1
@@ -113,7 +113,7 @@ async def point(blobs: Blobs, loop_id: str, version: Version, etag: str | None) 
 
 
 async def install(
-    blobs: Blobs, loop_id: str, model: bytes, arguments: str, policy: str, trained_through: int, now: float
+    blobs: Blobs, loop_id: str, model: bytes, arguments: str, lineage: str, trained_through: int, now: float
 ) -> Version:
     """Make a model from outside serve, whatever served before; learning goes on from it.
 
@@ -122,7 +122,7 @@ async def install(
         loop_id: the loop.
         model: the file, checked.
         arguments: as in `Version`, as the next two.
-        policy: the lineage.
+        lineage: as there.
         trained_through: a bucket.
         now: seconds since the epoch.
     """
@@ -130,7 +130,7 @@ async def install(
         version=version_name(trained_through, model),
         sha256=hashlib.sha256(model).hexdigest(),
         arguments=arguments,
-        policy=policy,
+        lineage=lineage,
         trained_through=trained_through,
         events=0,
         reward=0.0,

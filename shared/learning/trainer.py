@@ -37,7 +37,7 @@ class Job:
         loop_id: the loop.
         arguments: VW's arguments for a new model.
         resuming: those of them that an existing model must be told again.
-        policy: names what models must share to go on from each other; a change makes a new model from the log.
+        lineage: names what models must share to go on from each other; a change makes a new model from the log.
         multi_slot: whether events are multi-slot ones; others are left out.
         mode: the learning mode; events of another one are left out (contract 5.2).
         watermark: the joined log is whole up to this bucket.
@@ -49,7 +49,7 @@ class Job:
     loop_id: str
     arguments: str
     resuming: str
-    policy: str
+    lineage: str
     multi_slot: bool
     mode: str
     watermark: int
@@ -197,7 +197,7 @@ class Trainer:
 
 def renews(job: Job, current: Version) -> bool:
     """Whether a new model is due, since the loop's policy has changed. A deleted model stays deleted."""
-    return not current.blank and current.policy != job.policy
+    return not current.blank and current.lineage != job.lineage
 
 
 def _start(job: Job, current: Version | None, renewed: bool) -> int:
@@ -219,7 +219,7 @@ def _version(
         version=registry.version_name(through, model),
         sha256=hashlib.sha256(model).hexdigest(),
         arguments=parent.arguments if parent else job.arguments,
-        policy=job.policy,
+        lineage=job.lineage,
         trained_through=through,
         events=events,
         reward=None if job.multi_slot else earned / events if events else 0.0,

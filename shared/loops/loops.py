@@ -14,23 +14,23 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-import orjson
 
 from shared.clock import StorageClock
 from shared.contract.errors import ApiError
 from shared.freshness import Freshness, Keep
 from shared.log import activity
 from shared.log.buckets import Waits, next_bucket
+from shared.loops import deployment as deployments
 from shared.loops import keys, policy, settings
+from shared.loops.deployment import DEPLOYMENT, Deployment
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import DAY, ServiceConfiguration
 from shared.loops.settings import Loop
-from shared.storage import Blob, Blobs, Conflict, StorageError, Tables, Unavailable, documents
+from shared.storage import Blob, Blobs, Conflict, StorageError, Tables, Unavailable
 
 log = logging.getLogger("rankloop.loops")
 
 DEFAULT = "default"
-DEPLOYMENT = "deployment.json"
 NOTICE = 60
 """Seconds ahead that a changed wait begins, where events are pending; see `Waits`."""
 REMEMBERED = 90 * 86_400
@@ -38,15 +38,6 @@ REMEMBERED = 90 * 86_400
 FIRST_OPTIMIZATION = 15 * DAY
 """Seconds from a loop's making to its first auto-optimization (contract 3.1)."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-
-
-class _Deployment(msgspec.Struct):
-    """The loops by name, the state (ETag) of each one's settings, and loops that are gone, by when they went."""
-
-    loops: dict[str, str]
-    settings: dict[str, str] = {}
-    deleted: dict[str, float] = {}
-    format: int = documents.FORMAT
 
 
 class Loops:
@@ -61,7 +52,7 @@ class Loops:
         self._tables = tables
         self._blobs = blobs
         self._clock = clock
-        self._deployment = _Deployment({})
+        self._deployment = Deployment({})
         self._etag: str | None = None
         self._loops: dict[str, Loop] = {}
         self._freshness = Freshness(self._look)
@@ -154,7 +145,7 @@ class Loops:
             deployment.setdefault("settings", {})[loop.id] = etag
 
         try:
-            await self._edit(add)
+            await deployments.edit(self._blobs, add)
         except ApiError:
             await self._blobs.delete(settings.path(loop.id))
             raise
@@ -179,7 +170,7 @@ class Loops:
                 deployment.setdefault("settings", {}).pop(loop_id, None)
                 deployment.setdefault("deleted", {})[loop_id] = self._clock.now()
 
-        await self._edit(remove)
+        await deployments.edit(self._blobs, remove)
         await activity.note_joined(self._tables, loop_id)  # wakes the train timer, which clears up
         await self._freshness.refresh()
 
@@ -199,7 +190,7 @@ class Loops:
 
     async def forget(self, loop_id: str) -> None:
         """Note that nothing of a deleted loop is stored any more."""
-        await self._edit(lambda deployment: deployment.get("deleted", {}).pop(loop_id, None))
+        await deployments.edit(self._blobs, lambda deployment: deployment.get("deleted", {}).pop(loop_id, None))
 
     async def _id(self, name: str) -> str:
         """The id of a loop as of now: what this instance has seen may be of one that is gone."""
@@ -229,7 +220,7 @@ class Loops:
         blob = await self._blobs.get_changed(DEPLOYMENT, self._etag)
         if blob is None:
             return await self._found() if self._etag is None else None
-        deployment = documents.decode(blob.data, _Deployment, DEPLOYMENT)
+        deployment = deployments.decode(blob.data)
         before, loops = self._deployment, {}
         for name, loop in list(self._loops.items()):
             loop_id = deployment.loops.get(name)
@@ -263,12 +254,12 @@ class Loops:
         """Make the deployment with its default loop; several instances may try at once."""
         loop = self._new_loop()
         state = await self._blobs.put(settings.path(loop.id), settings.encode(loop))
-        deployment = _Deployment({DEFAULT: loop.id}, {loop.id: state})
+        deployment = Deployment({DEFAULT: loop.id}, {loop.id: state})
         try:
             etag = await self._blobs.put(DEPLOYMENT, msgspec.json.encode(deployment))
         except Conflict:
             blob = await self._blobs.get(DEPLOYMENT)
-            found = documents.decode(blob.data, _Deployment, DEPLOYMENT) if blob else deployment
+            found = deployments.decode(blob.data) if blob else deployment
             # Not ours if another instance was quicker; ours all the same if only the answer to our write was lost.
             if loop.id not in found.loops.values():
                 await self._blobs.delete(settings.path(loop.id))
@@ -286,19 +277,4 @@ class Loops:
             if loop_id in deployment["loops"].values():  # else it was deleted meanwhile
                 deployment.setdefault("settings", {})[loop_id] = etag
 
-        await self._edit(tell)
-
-    async def _edit(self, edit: Callable[[dict[str, Any]], object]) -> None:
-        """Change the deployment's blob, whatever others do to it meanwhile."""
-        while True:
-            blob = await self._blobs.get(DEPLOYMENT)
-            if blob is None:
-                raise StorageError(f"{DEPLOYMENT} is gone")
-            documents.decode(blob.data, _Deployment, DEPLOYMENT)
-            deployment = orjson.loads(blob.data)  # with what a later release has added to it
-            edit(deployment)
-            try:
-                await self._blobs.put(DEPLOYMENT, orjson.dumps(deployment), blob.etag)
-                return
-            except Conflict:
-                continue  # another change came first: make ours on top
+        await deployments.edit(self._blobs, tell)

@@ -168,7 +168,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped:
         terminalreporter.write_line(
             f"WARNING: {len(skipped)} tests of the published documents' own code did NOT run: there are no documents. "
-            "Set RANKLOOP_SHARED to the folder that holds seeds/ and data/.",
+            "Set RANKLOOP_SHARED to the folder that holds seeds/, contract/ and data/.",
             yellow=True,
             bold=True,
         )

@@ -220,8 +220,8 @@ async def test_a_changed_policy_gets_its_model_though_no_event_is_new(world: Wor
     assert await app.train_due() == 1
     version, _ = await registry.current(world.blobs, loop.id)
     assert version
-    assert (version.events, version.parent, version.policy) == (3, before.version, loop.policy.lineage)
-    assert version.policy != before.policy
+    assert (version.events, version.parent, version.lineage) == (3, before.version, loop.policy.lineage)
+    assert version.lineage != before.lineage
 
 
 async def test_a_changed_epsilon_keeps_the_model(world: World) -> None:

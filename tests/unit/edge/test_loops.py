@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.loops.deployment import DEPLOYMENT
 from shared.loops.keys import NAMES, digest
-from shared.loops.loops import DEFAULT, DEPLOYMENT
+from shared.loops.loops import DEFAULT
 from tests.unit.edge.inmemory import KEY, InMemory, error, refusal
 
 LOOPS = "rankloop/v1/loops"

@@ -147,7 +147,7 @@ async def test_an_installed_model_serves_whatever_served_before(blobs: MemoryBlo
     current, _ = await registry.current(blobs, LOOP)
     assert current == msgspec.structs.replace(made, parent=version().version)
     assert await registry.load(blobs, LOOP, current) == b"another"
-    assert (current.arguments, current.policy) == ("--cb_explore_adf --epsilon 0.1", "a lineage")
+    assert (current.arguments, current.lineage) == ("--cb_explore_adf --epsilon 0.1", "a lineage")
     assert (current.trained_through, current.events, current.reward, current.blank) == (T0 + 60, 0, 0.0, False)
     assert (current.first_created, current.created) == (T0 + 120, T0 + 120)
     assert await registry.load(blobs, LOOP, version()) == MODEL, "a version is never taken away"

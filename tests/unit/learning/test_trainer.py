@@ -102,7 +102,7 @@ async def test_learning_in_steps_is_learning_in_one_run_bit_for_bit(bench: Bench
     assert version.version == registry.version_name(T0 + 6 * WINDOW, model)
     assert version.sha256 == hashlib.sha256(model).hexdigest()
     assert (version.events, version.trained_through, version.arguments) == (120, T0 + 6 * WINDOW, JOB.arguments)
-    assert (version.policy, version.blank) == (JOB.policy, False)
+    assert (version.lineage, version.blank) == (JOB.lineage, False)
     assert version.reward == pytest.approx(-loss / 120, rel=1e-5)
     assert (version.first_created, version.created) == (1000.0, 4000.0)
     assert (bench.counters["train.versions"], bench.counters["train.events"]) == (4, 120)
@@ -346,7 +346,7 @@ async def test_a_new_policy_gets_a_model_from_the_log(bench: Bench) -> None:
     version = await bench.version()
     wanted, loss = learned_by_hand([line for n in range(3) for line in lines(n)], OTHER)
     assert await bench.model() == wanted
-    assert (version.arguments, version.policy) == (job(OTHER).arguments, job(OTHER).policy)
+    assert (version.arguments, version.lineage) == (job(OTHER).arguments, job(OTHER).lineage)
     assert (version.events, version.trained_through) == (60, T0 + 3 * WINDOW)
     assert version.reward == pytest.approx(-loss / 60, rel=1e-5)
     assert (version.first_created, version.created, version.parent) == (1000.0, 1001.0, before.version)
@@ -549,7 +549,7 @@ async def test_a_job_of_an_old_policy_does_not_undo_the_new_one(bench: Bench) ->
     due = replace(JOB, watermark=T0 + 2 * WINDOW)
     assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1500.0) == 1500.0
 
-    assert (await bench.version()).policy == job(OTHER).policy
+    assert (await bench.version()).lineage == job(OTHER).lineage
     assert bench.counters["train.versions"] == 2
 
 
@@ -558,7 +558,7 @@ async def test_learning_goes_on_from_an_imported_model_as_vw_would(bench: Bench)
     elsewhere = trained_model(50, "--cb_explore_adf --epsilon 0.1 -l 0.25 --power_t 0 --cb_type mtr -q Fj -b 16")
     await bench.log(0, 1)
     await bench.train(1, now=1000)
-    await registry.install(bench.blobs, LOOP, elsewhere, JOB.arguments, JOB.policy, T0 + WINDOW, 1001.0)
+    await registry.install(bench.blobs, LOOP, elsewhere, JOB.arguments, JOB.lineage, T0 + WINDOW, 1001.0)
     assert await bench.model() == elsewhere
 
     assert await bench.train(2, now=1002) == 1200
@@ -567,7 +567,7 @@ async def test_learning_goes_on_from_an_imported_model_as_vw_would(bench: Bench)
     assert await bench.model() == learned_by_hand(lines(1), "", elsewhere)[0]
     version = await bench.version()
     assert (version.events, version.first_created, version.created) == (20, 1001.0, 1200.0)
-    assert version.policy == JOB.policy
+    assert version.lineage == JOB.lineage
 
 
 async def test_what_vw_forgets_of_a_policy_is_told_it_again(bench: Bench) -> None:
@@ -584,7 +584,7 @@ async def test_what_vw_forgets_of_a_policy_is_told_it_again(bench: Bench) -> Non
 
 async def test_an_imported_model_gives_way_to_a_new_policy(bench: Bench) -> None:
     await bench.log(0, 1)
-    await registry.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.policy, T0 + 2 * WINDOW, 1001.0)
+    await registry.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.lineage, T0 + 2 * WINDOW, 1001.0)
 
     await bench.train(2, now=1002, of=job(OTHER))
 

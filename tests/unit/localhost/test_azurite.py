@@ -97,7 +97,10 @@ def test_it_dies_with_a_killed_parent(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", parent, str(tmp_path)], cwd=module.ROOT, check=False, capture_output=True, text=True
     )
-    status = Path("/proc") / told.stdout.strip() / "stat"
+    assert told.returncode == 9, told.stderr
+    status = Path("/proc") / str(int(told.stdout)) / "stat"
 
+    deadline = time.monotonic() + 60.0
     while status.exists() and status.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.05)

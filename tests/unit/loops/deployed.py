@@ -13,7 +13,8 @@ import pytest
 from shared.clock import StorageClock
 from shared.contract.errors import ApiError
 from shared.loops import policy
-from shared.loops.loops import DEPLOYMENT, FIRST_OPTIMIZATION, Loops
+from shared.loops.deployment import DEPLOYMENT
+from shared.loops.loops import FIRST_OPTIMIZATION, Loops
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
 from shared.storage import Blob, Unavailable

@@ -13,7 +13,8 @@ import pytest
 from shared.contract.errors import ApiError
 from shared.log.buckets import Waits
 from shared.loops import keys, policy, settings
-from shared.loops.loops import DEFAULT, DEPLOYMENT
+from shared.loops.deployment import DEPLOYMENT
+from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import StorageError, Unavailable
 from tests.unit.loops.deployed import NOW, Deployment, code, fresh, rewrite, stored, to

@@ -13,7 +13,8 @@ from shared.contract.errors import ApiError
 from shared.log import activity
 from shared.log.buckets import Waits
 from shared.loops import policy, settings
-from shared.loops.loops import DEFAULT, DEPLOYMENT, NOTICE, REMEMBERED
+from shared.loops.deployment import DEPLOYMENT
+from shared.loops.loops import DEFAULT, NOTICE, REMEMBERED
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import DAY
 from shared.loops.settings import Loop

@@ -26,7 +26,7 @@ def job(arguments: str = SINGLE, mode: str = ONLINE) -> Job:
         loop_id=LOOP,
         arguments=learned.training,
         resuming=learned.resuming,
-        policy=learned.lineage,
+        lineage=learned.lineage,
         multi_slot=learned.problem is Problem.MULTI_SLOT,
         mode=mode,
         watermark=0,
