@@ -21,8 +21,9 @@ from shared.loops import policy
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import Decision, log_line
-from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held
 from shared.ranking.multi_slot import decide_slots
 

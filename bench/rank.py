@@ -18,8 +18,9 @@ from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
 from shared.ranking import features
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import log_line
-from shared.ranking.features import ActionCache, is_plain, sanitise_action, sanitise_context
+from shared.ranking.features import is_plain, sanitise_action, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.rank import decide
 

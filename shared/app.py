@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
@@ -35,6 +36,10 @@ from shared.storage import Blobs, Container, OpenContainer, StorageError, Tables
 log = logging.getLogger("rankloop")
 
 T = TypeVar("T")
+_TRAINING = 240.0
+"""Seconds after which a timer run begins no other loop's training: the host ends a run that takes ten minutes."""
+_MIRRORING = 30.0
+"""Seconds that a loop's mirror may take of a timer run; what is left is copied by the next one."""
 _LOOK_AGAIN = 60.0
 """Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
 _SWEEP = 3600.0
@@ -86,6 +91,7 @@ class App:
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
         self.access = Access(settings.key, _tokens(settings))
         self.trusted_signers = _trusted(settings)
+        self.trying = asyncio.Lock()
         self._signer: Signer | None = None
         self._close = close
         self._erased: set[str] = set()
@@ -139,7 +145,10 @@ class App:
         if due:
             await self.clock.ensure()
         grown: list[Loop] = []
-        for note in due:
+        until = time.monotonic() + _TRAINING
+        for note in sorted(due, key=lambda note: note.after):  # who had a turn and wants another stands behind
+            if time.monotonic() > until:
+                break
             await self._guarded("train", f"loop {note.loop_id}", self._train(note, grown))
         await asyncio.gather(*map(self._mirror, grown))
         await self._guarded("sweep", "the deployment", self._sweep_due(sweep, deleted))
@@ -172,7 +181,7 @@ class App:
         held = loop.configuration
         if held.log_mirror_enabled:
             run = self.mirror.run(loop.id, held.log_mirror_sas_uri or "", loop.edited or loop.created, self.clock.now())
-            await self._guarded("mirror", f"loop {loop.id}", run)
+            await self._guarded("mirror", f"loop {loop.id}", asyncio.wait_for(run, _MIRRORING))
 
     async def _sweep_due(self, due: float | None, deleted: Mapping[str, float]) -> None:
         """Delete what deleted loops have stored and, once an hour, what the others keep no longer."""

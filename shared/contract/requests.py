@@ -105,7 +105,7 @@ class SlotReward(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class MultiSlotRewardRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The rewards of slots of an event, of all of them or a few."""
 
-    reward: Annotated[list[SlotReward], _is("In any number.")]
+    reward: Annotated[list[SlotReward], _is("No more than an event may have.", maxItems=MAX_SLOTS)]
 
 
 def rank_request(body: bytes) -> RankRequest:
@@ -179,6 +179,9 @@ def multi_slot_reward_request(body: bytes) -> list[tuple[str, float]]:
         ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when a value is no finite 32-bit float.
     """
     rewards = decode(body, MultiSlotRewardRequest).reward
+    if len(rewards) > MAX_SLOTS:
+        message = f"reward must hold {MAX_SLOTS} slots at most; it holds {len(rewards)}."
+        raise ApiError("InvalidRewardRequest", message, "reward")
     for n, reward in enumerate(rewards):
         _check_value(reward.value, f"reward[{n}].value")
     return [(reward.slot_id, reward.value) for reward in rewards]

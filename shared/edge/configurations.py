@@ -65,7 +65,8 @@ async def put_policy(app: App, call: Call) -> Reply:
     try:
         serving = learned.serving(DEFAULT_EPSILON)
         multi_slot = learned.problem is Problem.MULTI_SLOT
-        await asyncio.to_thread(trial.run, learned.training, learned.resuming, serving, multi_slot)
+        async with app.trying:
+            await asyncio.to_thread(trial.run, learned.training, learned.resuming, serving, multi_slot)
     except ModelError as e:
         message = f"arguments: Vowpal Wabbit cannot work with them: {e}"
         raise ApiError("InvalidPolicyConfiguration", message[:500], "arguments") from e

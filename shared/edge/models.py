@@ -13,6 +13,8 @@ from shared.learning import registry, signed, trial
 from shared.learning.model import ModelError
 from shared.log import checkpoint as checkpoints
 from shared.loops import policy
+from shared.loops.policy import Policy
+from shared.loops.settings import Loop
 
 _BINARY = "application/octet-stream"
 
@@ -41,14 +43,9 @@ async def get_model(app: App, call: Call) -> Reply:
 async def put_model(app: App, call: Call) -> Reply:
     """PUT model: a signed zip becomes the model that serves and learns on (contract 5.7)."""
     loop = await app.loops.by_id(call.loop.id)  # as it is now: the model joins the lineage of its policy
-    model = await asyncio.to_thread(signed.unpack, call.body, await app.signer(), app.trusted_signers)
-    try:
-        made_with = policy.of_model(
-            await asyncio.to_thread(trial.run, loop.policy.training, loop.policy.resuming, "", loop.multi_slot, model)
-        )
-    except (ModelError, ApiError) as e:
-        message = f"The model cannot serve this loop, whose policy is {loop.policy.arguments}: {e}"
-        raise ApiError("InvalidModelImportFormat", message[:500]) from e
+    async with app.trying:  # one at a time: a model may be large, and its trial takes a process
+        model = await asyncio.to_thread(signed.unpack, call.body, await app.signer(), app.trusted_signers)
+        made_with = await _tried(model, loop)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await app.clock.ensure()
     await registry.install(
@@ -57,6 +54,17 @@ async def put_model(app: App, call: Call) -> Reply:
     await app.models.renew(loop.id)
     app.counters.add("model.imported")
     return Reply(204)
+
+
+async def _tried(model: bytes, loop: Loop) -> Policy:
+    """The policy that a model from outside was made with, once it is known to serve and learn in the loop."""
+    own = loop.policy
+    try:
+        found = await asyncio.to_thread(trial.run, own.training, own.resuming, "", loop.multi_slot, model)
+        return policy.of_model(found)
+    except (ModelError, ApiError) as e:
+        message = f"The model cannot serve this loop, whose policy is {own.arguments}: {e}"
+        raise ApiError("InvalidModelImportFormat", message[:500]) from e
 
 
 async def delete_model(app: App, call: Call) -> Reply:

@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -126,16 +127,18 @@ def unpack(data: bytes, own: Signer | None, trusted: frozenset[str]) -> bytes:
         ApiError: InvalidModelImportFormat when it is not such a zip, is damaged, or is too large unpacked;
             InvalidModelImportSignature when nobody trusted vouches for the model.
     """
-    members = _members(data)
-    certificate = members[CERTIFICATE]
-    fingerprint = hashlib.sha256(certificate).hexdigest()
-    # Before anything parses it, since that may be left to certificates that the operator has chosen.
-    if fingerprint not in trusted and (own is None or fingerprint != own.fingerprint):
-        raise _signature(
-            f"The certificate in {CERTIFICATE} is not trusted here. If you trust it, add its SHA-256 fingerprint "
-            f"{fingerprint} to the setting RANKLOOP_TRUSTED_SIGNERS"
-        )
-    _verify(members[MODEL], certificate, members[SIGNATURE])
+
+    def trust(certificate: bytes) -> None:
+        # Before anything parses it or inflates the model, which is left to signers whom the operator has chosen.
+        fingerprint = hashlib.sha256(certificate).hexdigest()
+        if fingerprint not in trusted and (own is None or fingerprint != own.fingerprint):
+            raise _signature(
+                f"The certificate in {CERTIFICATE} is not trusted here. If you trust it, add its SHA-256 fingerprint "
+                f"{fingerprint} to the setting RANKLOOP_TRUSTED_SIGNERS"
+            )
+
+    members = _members(data, trust)
+    _verify(members[MODEL], members[CERTIFICATE], members[SIGNATURE])
     return members[MODEL]
 
 
@@ -160,8 +163,8 @@ def parse_fingerprints(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _members(data: bytes) -> dict[str, bytes]:
-    """The contents of the zip by name: of exactly the three, none larger than its limit."""
+def _members(data: bytes, trust: Callable[[bytes], None]) -> dict[str, bytes]:
+    """The contents of the zip by name: of exactly the three, none larger than its limit, once the signer is trusted."""
     # zipfile reads the whole directory into objects many times its size before it can be asked how long it is.
     if data.count(_DIRECTORY_ENTRY) > _MAX_ENTRIES:
         raise _format("it has far more members")
@@ -170,7 +173,10 @@ def _members(data: bytes) -> dict[str, bytes]:
             # The names as they stand there: zipfile cuts the others at a null byte.
             if sorted(info.orig_filename for info in archive.infolist()) != sorted(_LIMITS):
                 raise _format("it has other members")
-            return {info.orig_filename: _content(archive, info) for info in archive.infolist()}
+            infos = {info.orig_filename: info for info in archive.infolist()}
+            certificate = _content(archive, infos.pop(CERTIFICATE))
+            trust(certificate)
+            return {CERTIFICATE: certificate, **{name: _content(archive, info) for name, info in infos.items()}}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OverflowError, NotImplementedError) as e:
         raise _format("it is no zip, or a damaged one") from e
 

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.counters import Counters
@@ -24,6 +25,8 @@ log = logging.getLogger("rankloop.train")
 
 _HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("_label_cost")?')
 """How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
+PATIENCE = 60.0
+"""Seconds of learning after which a loop lets others have their turn, and goes on with the next run."""
 MAX_EVENTS = 100_000
 """Events learned before a version is published in any case: what a killed run repeats at most. A model of a new policy
 is published only when it is done, since the one it replaces knows more until then."""
@@ -119,11 +122,13 @@ class Trainer:
     Args:
         blobs: holds the joined log and the models.
         counters: gets train.events, train.skipped, train.versions, train.refused, train.rivals.
+        steady: a clock that never jumps, in seconds.
     """
 
-    def __init__(self, blobs: Blobs, counters: Counters) -> None:
+    def __init__(self, blobs: Blobs, counters: Counters, steady: Callable[[], float] = time.monotonic) -> None:
         self._blobs = blobs
         self._counters = counters
+        self._steady = steady
 
     async def run(self, job: Job, now: float) -> float | None:
         """Train a loop up to its watermark and publish, unless the next version is not due yet.
@@ -135,7 +140,7 @@ class Trainer:
         Returns:
             None when everything joined is learned, else when to look again, in seconds since the epoch.
         """
-        catching_up = False
+        catching_up, until = False, self._steady() + PATIENCE
         while True:
             current, etag = await registry.current(self._blobs, job.loop_id)
             if current is not None and not renews(job, current):
@@ -145,16 +150,18 @@ class Trainer:
                 if not catching_up and not current.blank and now < due:
                     return due
             try:
-                trained_through = await self._extend(job, current, etag, now)
+                trained_through = await self._extend(job, current, etag, now, until)
             except Conflict:
                 # Another run has published, or a model was imported or deleted; the job may be of an old policy by now.
                 self._counters.add("train.rivals")
                 return now
             if trained_through >= job.watermark:
                 return None
+            if self._steady() > until:
+                return now
             catching_up = True  # the rest is due as well, not only in the next slot
 
-    async def _extend(self, job: Job, current: Version | None, etag: str | None, now: float) -> int:
+    async def _extend(self, job: Job, current: Version | None, etag: str | None, now: float, until: float) -> int:
         """Learn up to 100,000 more events, or a whole new model, and publish.
 
         Returns:
@@ -168,7 +175,8 @@ class Trainer:
         learned, trained_through = Lesson(), job.watermark
         try:
             for window in windows:
-                if learned.events >= MAX_EVENTS and not renewed:
+                enough = learned.events >= MAX_EVENTS or (learned.events and self._steady() > until)
+                if enough and not renewed:
                     trained_through = window.start
                     break
                 lines = await joined.read(self._blobs, job.loop_id, window)

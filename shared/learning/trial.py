@@ -19,6 +19,7 @@ from shared.learning.model import Learner, ModelError, ServingModel
 PATIENCE = 30.0
 """Seconds that the process may take; most of it is its start."""
 _LESSONS = 50
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 
 
 class Trial(msgspec.Struct):
@@ -55,10 +56,12 @@ def run(training: str, resuming: str, serving: str, multi_slot: bool, model: byt
     """
     data = None if model is None else base64.b64encode(model).decode()
     trial = msgspec.json.encode(Trial(training, resuming, serving, multi_slot, data))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # No more than it takes to start: it reads files from outside, and need not know the deployment's secrets.
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "shared.learning.trial"],
+            [sys.executable, "-P", "-m", "shared.learning.trial"],
             input=trial,
             capture_output=True,
             timeout=PATIENCE,

@@ -79,7 +79,7 @@ def readable(decode: Callable[[bytes], T], lines: Iterable[bytes]) -> Iterator[T
     for line in lines:
         try:
             yield decode(line)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
 
 

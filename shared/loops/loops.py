@@ -236,9 +236,10 @@ class Loops:
 
     async def _reread(self, loop_id: str, held: Loop) -> Loop:
         """The loop as it is now; as it was held, where its settings cannot be understood."""
-        blob = await self._settings(loop_id)
         try:
-            return settings.decode(loop_id, blob.data, blob.etag)
+            return await self.by_id(loop_id)
+        except Unavailable:
+            raise
         except StorageError as e:  # one loop's trouble, perhaps a later release's settings, is not the others'
             log.error("loop %s goes on with the settings it had: %s", loop_id, e)
             return held

@@ -38,7 +38,7 @@ def _one_of(*values: str) -> Check:
     return lambda text: text in values
 
 
-def _initials(shortest: int, longest: int, wild: int = 2) -> Check:
+def _initials(shortest: int, longest: int, wild: int) -> Check:
     # No other characters: VW would read a value that begins with a hyphen as an option of its own. And few wildcards:
     # for each one VW goes through all namespaces that it has ever seen, so four take seconds after some odd requests.
     pattern = re.compile(rf"[A-Za-z0-9:]{{{shortest},{longest}}}", re.ASCII)
@@ -78,11 +78,11 @@ _ALLOWED: Final[dict[str, Check | None]] = {
     "softmax": _FLAG,
     "lambda": _number(-1e6, 1e6),
     "squarecb": _FLAG,
-    "gamma_scale": _number(0, 1e6),
-    "gamma_exponent": _number(0, 100),
+    "gamma_scale": _number(0, 1e4),
+    "gamma_exponent": _number(0, 2),
     "rnd": _whole(1, MAX_POLICIES),
-    "rnd_alpha": _number(0, 1e6),
-    "rnd_invlambda": _number(0, 1e6),
+    "rnd_alpha": _number(0, 1000),
+    "rnd_invlambda": _number(0, 1000),
     "synthcover": _FLAG,
     "synthcoverpsi": _number(0, 1000),
     "random_seed": _whole(0, 10**9 - 1),
@@ -100,9 +100,9 @@ _ALLOWED: Final[dict[str, Check | None]] = {
     "hash": _one_of("all", "strings"),
     "noconstant": _FLAG,
     "constant": _number(-1000, 1000),
-    "quadratic": _initials(2, 2),
-    "cubic": _initials(3, 3),
-    "interactions": _initials(2, MAX_ORDER),
+    "quadratic": _initials(2, 2, wild=2),
+    "cubic": _initials(3, 3, wild=1),
+    "interactions": _initials(2, MAX_ORDER, wild=1),
     "ignore": _initials(1, 1, wild=0),
     "ignore_linear": _initials(1, 1, wild=0),
     "keep": _initials(1, 1, wild=0),

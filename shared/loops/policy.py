@@ -18,6 +18,11 @@ DEFAULT_EPSILON = 0.2
 _EPSILON = re.compile(r"(?<!\S)(--epsilon(?:\s+|=))(\S+)")
 
 
+MAX_CROSSINGS = 64
+"""Interactions times models: for each, VW looks through all namespaces that it has ever seen."""
+_BITS = 18
+_LARGE_TABLE = 4
+"""How much dearer a weight is in a table that the processor cannot keep at hand."""
 _FORGOTTEN = ("l1", "l2")
 _ENSEMBLES = ("bag", "cover", "rnd")
 _IMPLIED = frozenset({"--cb_adf", "--cb_sample", "--csoaa_ldf", "multiline", "--csoaa_rank", "--no_predict"})
@@ -49,7 +54,7 @@ class Policy:
         resuming: what VW forgets when it loads a model, and must be told again.
         epsilon: the share of explored decisions, where the exploration has one by that name.
         interactions: the features' interactions, each as the initials of its namespaces, `:` for any.
-        models: how many models VW scores each action with.
+        effort: how many times the work of one model with a usual table VW has with each action.
         marginal: whether VW keeps a table of the features of the namespaces in `i`, which takes long.
     """
 
@@ -60,7 +65,7 @@ class Policy:
     resuming: str
     epsilon: float | None
     interactions: tuple[str, ...]
-    models: int
+    effort: int
     marginal: bool
 
     def serving(self, exploration: float) -> str:
@@ -81,6 +86,12 @@ def read(arguments: str) -> Policy:
     if len(problems) != 1:
         message = "arguments must name one of --cb_explore_adf (single slot) and --ccb_explore_adf (multi-slot)."
         raise ApiError("InvalidPolicyConfiguration", message, "arguments")
+    models = 1 + sum(int(values.get(name, 0)) for name in _ENSEMBLES)
+    crossed = sum(option.name in options.INTERACTIONS for option in given)
+    if models * crossed > MAX_CROSSINGS:
+        message = f"arguments name {crossed} interactions for {models} models; {MAX_CROSSINGS} in all are served."
+        raise ApiError("InvalidPolicyConfiguration", message, "arguments")
+    effort = models * (_LARGE_TABLE if int(values.get("bit_precision", _BITS)) > _BITS else 1)
     return Policy(
         arguments,
         problems[0],
@@ -89,7 +100,7 @@ def read(arguments: str) -> Policy:
         _line([option for option in given if option.name in _FORGOTTEN]),
         as_float32(float(values["epsilon"])) if "epsilon" in values else None,
         tuple(option.value for option in given if option.name in options.INTERACTIONS),
-        1 + sum(int(values.get(name, 0)) for name in _ENSEMBLES),
+        effort,
         "marginal" in values,
     )
 

@@ -24,6 +24,7 @@ LONGEST_WAIT = 2 * DAY
 LONGEST_EXPORT = 30 * DAY
 OPTIMIZATION_FREQUENCY = (DAY, 365 * DAY)
 REWARD_RANGE = (-1.0, 1.0)
+MAX_URI = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,9 @@ def _optional(given: ServiceConfigurationV10) -> dict[str, Any]:
     sent = {name: value for name in _OPTIONAL if (value := getattr(given, name, None)) is not None}
     if (mode := sent.get("learning_mode")) is not None:
         sent["learning_mode"] = _one_of(mode, "learningMode", MODES)
+    if len(sent.get("log_mirror_sas_uri", "")) > MAX_URI:
+        message = f"logMirrorSasUri must have {MAX_URI} characters at most."
+        raise ApiError("InvalidServiceConfiguration", message, "logMirrorSasUri")
     if (frequency := sent.get("auto_optimization_frequency")) is not None:
         sent["auto_optimization_frequency"] = _duration(frequency, "autoOptimizationFrequency", OPTIMIZATION_FREQUENCY)
     if (start := getattr(given, "auto_optimization_start_date", None)) is not None:

@@ -45,8 +45,8 @@ def check_budget(
         ApiError: InvalidRankRequest.
     """
     largest = context.features + max([a.features for a in actions]) + (max([s.features for s in slots]) if slots else 0)
-    times = len(actions) * policy.models * (_SLOT * len(slots) if slots else 1)
-    made = sum([math.comb(largest + len(spec) - 1, len(spec)) for spec in policy.interactions])
+    times = len(actions) * policy.effort * (_SLOT * len(slots) if slots else 1)
+    made = sum([_weight(spec) * math.comb(largest + len(spec) - 1, len(spec)) for spec in policy.interactions])
     work = times * (_LINEAR * largest + made + (_MARGINAL * largest if policy.marginal else 0))
     if work > MAX_WORK:
         # As if each interaction crossed everything with everything: most name namespaces, so count by those.
@@ -73,8 +73,14 @@ def _work_by_namespace(counts: Counter[str], policy: Policy) -> int:
     for spec in policy.interactions:
         # Of a namespace that stands in it m times, or of any, VW takes each m features once.
         sizes = {initial: total if initial == ":" else counts[initial] for initial in spec}
-        made += math.prod(math.comb(size + (m := spec.count(i)) - 1, m) if size else 0 for i, size in sizes.items())
+        each = [math.comb(size + (m := spec.count(i)) - 1, m) if size else 0 for i, size in sizes.items()]
+        made += _weight(spec) * math.prod(each)
     return _LINEAR * total + made + (_MARGINAL * counts["i"] if policy.marginal else 0)
+
+
+def _weight(spec: str) -> int:
+    """What one interacted feature costs: up to three namespaces VW has loops of their own for."""
+    return 1 if len(spec) <= 3 else 6
 
 
 def _counts(objects: list[Any], initial: str) -> Counter[str]:

@@ -23,6 +23,10 @@ MAX_DEPTH = 6
 """Levels of objects and arrays below the feature list; VW's reader recurses on its own stack."""
 MAX_KEY = 256
 MAX_STRING = 65_536
+MAX_NODES = 20_000
+"""Members, array items and objects of the context; walking them all takes about 30 ms."""
+MAX_ACTION_NODES = 2_000
+"""The same of an action, of which there may be fifty."""
 MAX_NUMBER = 1e19
 """Features are 32-bit floats in VW: the product of two must not be infinite. Every signed 64-bit integer is below."""
 
@@ -92,14 +96,17 @@ def sanitise_context(raw: bytes, plain: bool = False, where: str = "contextFeatu
     """
     if raw == b"null":
         return _NO_CONTEXT
+    limit = MAX_NODES if where == "contextFeatures" else MAX_ACTION_NODES
     if plain:
         try:
             flat = _decode_flat_features(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # the walk below says what is wrong, or accepts what is merely not flat
         else:
-            return Context(orjson.dumps(flat), sum(map(len, flat)))
-    walk = _Walk()
+            count = sum(map(len, flat))
+            if count + len(flat) <= limit:
+                return Context(orjson.dumps(flat), count)
+    walk = _Walk(limit)
     objects = walk.feature_list(_loads(raw, where), where)
     return Context(orjson.dumps(objects), walk.count)
 
@@ -121,8 +128,9 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # as above
         else:
-            if flat.features:
-                return _action(flat.id, _encode(flat.id), flat.features, sum(map(len, flat.features)))
+            count = sum(map(len, flat.features))
+            if flat.features and count + len(flat.features) <= MAX_ACTION_NODES:
+                return _action(flat.id, _encode(flat.id), flat.features, count)
     where = f"actions[{index}]"
     given = _loads(raw, where)
     if given is None:
@@ -140,7 +148,7 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
     if not isinstance(listed, list):
         message = f"{where}.features must be an array of objects, not {_name(listed)}."
         raise ApiError("BadRequest", message, f"{where}.features")
-    walk = _Walk()
+    walk = _Walk(MAX_ACTION_NODES)
     objects = walk.feature_list(listed, f"{where}.features", skip_null=True)
     if not objects:
         message = f"{where}.features must hold at least one object that is not null."
@@ -163,49 +171,6 @@ def example(context: Context, actions: list[Action], slots: list[bytes] | None =
     )
 
 
-_ENTRY = 280
-"""Bytes that a kept action takes besides its JSON: ids, the objects' own headers, the dictionary; measured."""
-
-
-class ActionCache:
-    """Sanitised actions by their JSON bytes, least recently used out first; bounded in bytes.
-
-    Two generations stand in for a linked list: what is used moves to the young one, and when that is full the old
-    one is dropped. A look-up is one or two dictionary reads.
-    """
-
-    def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
-        self.max_bytes = max_bytes
-        self._half = max_bytes // 2
-        self._young: dict[bytes, Action] = {}
-        self._old: dict[bytes, Action] = {}
-        self._young_bytes = 0
-        self._old_bytes = 0
-
-    @property
-    def size(self) -> int:
-        """How many bytes the kept actions take, about."""
-        return self._young_bytes + self._old_bytes
-
-    def __len__(self) -> int:
-        """How many actions are kept."""
-        return len(self._young.keys() | self._old.keys())
-
-    def get(self, raw: bytes, index: int, plain: bool) -> Action:
-        """The sanitised action of these bytes; see `sanitise_action` for arguments and errors."""
-        if (action := self._young.get(raw)) is not None:
-            return action
-        action = self._old.pop(raw, None) or sanitise_action(raw, index, plain)
-        size = len(raw) + len(action.example) + _ENTRY
-        if size <= self._half // 8:  # one giant action may not empty the cache
-            if self._young_bytes + size > self._half:
-                self._old, self._old_bytes = self._young, self._young_bytes
-                self._young, self._young_bytes = {}, 0
-            self._young[raw] = action
-            self._young_bytes += size
-        return action
-
-
 def _action(action_id: str, id_feature: bytes, objects: list[Any], count: int) -> Action:
     named = b'{"_tag":' + id_feature + b',"i":{"constant":1,"id":' + id_feature
     return Action(action_id, _encode(action_id), named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
@@ -224,14 +189,21 @@ def _name(value: object) -> str:
 
 
 class _Walk:
-    """Rebuilds decoded JSON feature by feature, and counts the features."""
+    """Rebuilds decoded JSON feature by feature, and counts the features; gives up after so many nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.count = 0
+        self._left = limit
+
+    def _visit(self, nodes: int, where: str) -> None:
+        self._left -= nodes
+        if self._left < 0:
+            raise _broken(where, "has too many members, objects and array items")
 
     def feature_list(self, objects: Any, where: str, skip_null: bool = False) -> list[dict[str, Any]]:
         if not isinstance(objects, list):
             raise ApiError("BadRequest", f"{where} must be an array of objects, not {_name(objects)}.", where)
+        self._visit(len(objects), where)
         return [self._object(o, 1, f"{where}[{n}]") for n, o in enumerate(objects) if not (skip_null and o is None)]
 
     def _object(self, given: Any, depth: int, where: str) -> dict[str, Any]:
@@ -239,6 +211,7 @@ class _Walk:
             raise _broken(where, f"must be an object of features, not {_name(given)}")
         if depth > MAX_DEPTH:
             raise _broken(where, f"is nested deeper than {MAX_DEPTH} levels")
+        self._visit(len(given), where)
         built: dict[str, Any] = {}
         for name, value in given.items():
             key = name.replace("\0", "_")
@@ -260,6 +233,7 @@ class _Walk:
     def _array(self, given: list[Any], depth: int, where: str) -> list[Any]:
         if depth > MAX_DEPTH:
             raise _broken(where, f"is nested deeper than {MAX_DEPTH} levels")
+        self._visit(len(given), where)
         if given and all(isinstance(item, dict) for item in given):
             return [self._object(item, depth, f"{where}[{n}]") for n, item in enumerate(given)]
         built = []

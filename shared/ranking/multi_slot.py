@@ -15,9 +15,10 @@ from shared.contract.errors import ApiError
 from shared.contract.requests import MultiSlotRankRequest, SlotRequest
 from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
 from shared.ranking.decision import Decision, check_distinct, new_event_id, number
-from shared.ranking.features import Action, ActionCache, Context, example, sanitise_context
+from shared.ranking.features import Action, Context, example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import draw, uniform_hash
 

@@ -12,10 +12,11 @@ from shared.contract.requests import MAX_ACTIONS, RankRequest
 from shared.learning.model import Scores
 from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
 from shared.ranking.decision import Decision, check_distinct, new_event_id, number
 from shared.ranking.explore import choose, first, in_request_order
-from shared.ranking.features import Action, ActionCache, example, sanitise_context
+from shared.ranking.features import Action, example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import seed
 

@@ -14,8 +14,9 @@ from shared.learning.model import ModelError
 from shared.log.journal import Full, Journal
 from shared.log.records import mark
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import Decision, log_line
-from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held, ModelCache
 from shared.ranking.multi_slot import decide_slots
 from shared.ranking.rank import decide

@@ -17,8 +17,9 @@ from shared.log.records import Observed
 from shared.loops import policy
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import log_line
-from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held
 from shared.ranking.multi_slot import decide_slots
 from tests.unit.ranking.trained import LOOP, QUICK_SLOTS, SLOTS, job

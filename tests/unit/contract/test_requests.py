@@ -391,11 +391,18 @@ def test_a_single_slot_body_is_no_multi_slot_one() -> None:
         (b'{"reward":[{"slotId":"a","value":1},{"slotId":"a","value":2}]}', [("a", 1.0), ("a", 2.0)]),
         (b'{"reward":[]}', []),
         (b'{"Reward":[{"slotId":"a","value":3e38,"more":1}],"more":1}', [("a", 3e38)]),
-        (orjson.dumps({"reward": [{"slotId": "x" * 256, "value": 0}] * 60}), [("x" * 256, 0.0)] * 60),
+        (orjson.dumps({"reward": [{"slotId": "x" * 256, "value": 0}] * 50}), [("x" * 256, 0.0)] * 50),
     ],
 )
 def test_rewards_of_slots_are_read_in_their_order(body: bytes, rewards: list[tuple[str, float]]) -> None:
     assert multi_slot_reward_request(body) == rewards
+
+
+def test_no_more_slots_are_rewarded_than_an_event_may_have() -> None:
+    with pytest.raises(ApiError) as caught:
+        multi_slot_reward_request(orjson.dumps({"reward": [{"slotId": "a", "value": 1}] * 51}))
+
+    assert (caught.value.code, caught.value.target) == ("InvalidRewardRequest", "reward")
 
 
 @pytest.mark.parametrize(

@@ -297,11 +297,32 @@ def test_a_member_has_the_length_it_declares(member: int, more: int, stored: boo
 
 def test_a_model_larger_than_the_bound_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
     data = patched(pack(MODEL, signer()), 0, size=signed.MAX_MODEL + 1)
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was opened"))
+    opened: list[str] = []
+    read = zipfile.ZipFile.open
+
+    def noted(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> object:
+        opened.append(member.orig_filename)
+        return read(archive, member)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", noted)
 
     code, message = refused(data, signer())
 
+    assert opened == ["signer.der"]
     assert (code, "model.vw is larger than 268435456 bytes" in message) == (FORMAT, True)
+
+
+def test_the_model_of_an_unknown_signer_is_not_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, opened, read = pack(MODEL, signer()), [], zipfile.ZipFile.open
+
+    def noted(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> object:
+        opened.append(member.orig_filename)
+        return read(archive, member)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", noted)
+
+    assert refused(data, None)[0] == SIGNATURE
+    assert opened == ["signer.der"]
 
 
 def test_the_bound_itself_is_no_fault() -> None:

@@ -108,6 +108,22 @@ async def test_learning_in_steps_is_learning_in_one_run_bit_for_bit(bench: Bench
     assert (bench.counters["train.versions"], bench.counters["train.events"]) == (4, 120)
 
 
+async def test_a_loop_that_learns_for_long_lets_others_have_their_turn(bench: Bench) -> None:
+    await bench.log(*range(4))
+    seconds = iter(range(0, 1000, 50))
+    job = replace(JOB, watermark=T0 + 4 * WINDOW)
+
+    again = await Trainer(bench.blobs, bench.counters, lambda: next(seconds)).run(job, 7.0)
+
+    assert again == 7.0, "it wants another turn at once"
+    version = await bench.version()
+    assert 0 < version.events < 80
+    assert version.trained_through == T0 + version.events // 20 * WINDOW
+    assert await bench.train(4, now=8.0) == 300.0, "what was published is not published again before its time"
+    assert await bench.train(4, now=300.0) is None
+    assert await bench.model() == in_one_run(4)[0]
+
+
 async def test_each_version_names_its_parent(bench: Bench) -> None:
     await bench.log(0, 1)
     await bench.train(1, now=1000)

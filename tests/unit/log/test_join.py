@@ -228,7 +228,20 @@ def test_an_event_of_a_loop_online_carries_no_mode() -> None:
     assert "mode" not in line
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{", b"garbage", b"\xff", b'{"e":"e","t":"now"}', b"[]"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"garbage",
+        b"\xff",
+        b'{"e":"e","t":"now"}',
+        b"[]",
+        b'{"e":"\xff","t":1.0,"d":false,"r":{}}',
+        b'{"r":' + b"[" * 100_000,
+    ],
+    ids=lambda line: line[:20].decode(errors="replace"),
+)
 def test_a_line_that_cannot_be_decoded_holds_up_no_other(damaged: bytes) -> None:
     rank, reward = Rank("e", T0), Obs("e", T0 + 1, 0.5)
     events = decode_events([damaged, rank.line(), damaged])

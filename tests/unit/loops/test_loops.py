@@ -532,14 +532,18 @@ async def test_a_change_is_seen_within_five_seconds_by_an_instance_that_is_calle
     assert (await there.named(DEFAULT)).configuration.default_reward == 0.5
 
 
-async def test_a_loop_that_cannot_be_read_keeps_no_other_from_being_seen(deployment: Deployment) -> None:
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_loop_that_cannot_be_read_keeps_no_other_from_being_seen(deployment: Deployment, gone: bool) -> None:
     here, there = deployment.instance(), deployment.instance()
     damaged, _ = await here.create("damaged")
     await here.create("sound")
     for name in ("damaged", "sound"):
         await there.named(name)
     await here.change("damaged", to(default_reward=0.5))
-    await rewrite(deployment, settings.path(damaged.id), format=2)
+    if gone:
+        await deployment.blobs.delete(settings.path(damaged.id))
+    else:
+        await rewrite(deployment, settings.path(damaged.id), format=2)
     await here.change("sound", to(default_reward=0.5))
 
     deployment.later(5)

@@ -149,7 +149,7 @@ def test_an_exploration_percentage_is_read_back(exploration: float, between: str
 
 
 @pytest.mark.parametrize(
-    ("given", "resuming", "models", "marginal"),
+    ("given", "resuming", "effort", "marginal"),
     [
         ("", "", 1, False),
         ("--epsilon 0.2 -l 0.1 -q ::", "", 1, False),
@@ -157,12 +157,14 @@ def test_an_exploration_percentage_is_read_back(exploration: float, between: str
         ("--bag 5", "", 6, False),
         ("--cover 3", "", 4, False),
         ("--rnd 2 --marginal i", "", 3, True),
+        ("-b 18", "", 1, False),
+        ("-b 19 --bag 2", "", 12, False),
     ],
 )
-def test_it_is_told_what_vw_forgets_and_what_takes_long(given: str, resuming: str, models: int, marginal: bool) -> None:
+def test_it_is_told_what_vw_forgets_and_what_takes_long(given: str, resuming: str, effort: int, marginal: bool) -> None:
     read = policy.read(f"--cb_explore_adf {given}")
 
-    assert (read.resuming, read.models, read.marginal) == (resuming, models, marginal)
+    assert (read.resuming, read.effort, read.marginal) == (resuming, effort, marginal)
 
 
 @pytest.mark.parametrize("arguments", [ONE, SLOTS, "--cb_explore_adf --bag 3 --epsilon 0.1 -b 16", "--ccb_explore_adf"])

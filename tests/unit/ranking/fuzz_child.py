@@ -30,8 +30,9 @@ from shared.log.records import Observed, event_key
 from shared.loops import policy
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import Decision, log_line
-from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held
 from shared.ranking.multi_slot import decide_slots
 from shared.ranking.rank import decide

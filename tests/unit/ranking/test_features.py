@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.errors import ApiError
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.features import (
     MAX_NUMBER,
     Action,
-    ActionCache,
     Context,
     example,
     is_plain,
@@ -512,3 +512,33 @@ def test_a_giant_action_is_served_and_not_kept() -> None:
     assert giant.id == "action2"
     assert len(cache) == 1
     assert cache.get(raw_action(1), 0, True) is kept
+
+
+# -- how much is walked ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_context_of_very_many_members_is_refused(plain: bool) -> None:
+    most = orjson.dumps([{f"f{n}": 1 for n in range(19_999)}])
+    assert sanitise_context(most, plain).features == 19_999
+
+    given: list[list[dict[str, object]]]
+    given = [[{f"f{n}": 1 for n in range(20_000)}], [{}] * 20_001, [{"x": [0] * 20_000}], [{"x": {}}] * 10_001]
+    for more in given:
+        with pytest.raises(ApiError) as caught:
+            sanitise_context(orjson.dumps(more), plain)
+        assert caught.value.code == "InvalidRankRequest"
+        assert "too many" in caught.value.message
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_action_of_very_many_members_is_refused(plain: bool) -> None:
+    def action(features: list[dict[str, object]]) -> bytes:
+        return orjson.dumps({"id": "a", "features": features})
+
+    assert sanitise_action(action([{f"f{n}": 1 for n in range(1999)}]), 0, plain).features == 2001
+    more: list[list[dict[str, object]]] = [[{f"f{n}": 1 for n in range(2000)}], [{"x": {}}] * 1001]
+    for features in more:
+        with pytest.raises(ApiError) as caught:
+            sanitise_action(action(features), 0, plain)
+        assert caught.value.code == "InvalidRankRequest"

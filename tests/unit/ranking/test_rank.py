@@ -23,8 +23,9 @@ from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, Ranked, 
 from shared.loops import policy
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
+from shared.ranking.action_cache import ActionCache
 from shared.ranking.decision import Decision, log_line
-from shared.ranking.features import ActionCache, is_plain
+from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held
 from shared.ranking.rank import decide
 from tests.unit.ranking.trained import LOOP as ID
