@@ -46,8 +46,7 @@ def check_budget(
     """
     largest = context.features + max([a.features for a in actions]) + (max([s.features for s in slots]) if slots else 0)
     times = len(actions) * policy.effort * (_SLOT * len(slots) if slots else 1)
-    made = sum([_weight(spec) * math.comb(largest + len(spec) - 1, len(spec)) for spec in policy.interactions])
-    work = times * (_LINEAR * largest + made + (_MARGINAL * largest if policy.marginal else 0))
+    work = times * _at_most(largest, policy.interactions, policy.marginal)
     if work > MAX_WORK:
         # As if each interaction crossed everything with everything: most name namespaces, so count by those.
         work = times * _work_by_namespace(_largest(context, actions, slots or ()), policy)
@@ -57,6 +56,13 @@ def check_budget(
             f"under the loop's policy, of which {MAX_WORK} are served. Send fewer features, or fewer actions a call."
         )
         raise ApiError("InvalidRankRequest", message, "actions")
+
+
+@functools.lru_cache(maxsize=4096)
+def _at_most(features: int, interactions: tuple[str, ...], marginal: bool) -> int:
+    """What an action of so many features costs at most, however they are spread over namespaces."""
+    made = sum(_weight(spec) * math.comb(features + len(spec) - 1, len(spec)) for spec in interactions)
+    return _LINEAR * features + made + (_MARGINAL * features if marginal else 0)
 
 
 def _largest(context: Context, actions: Sequence[Action], slots: Sequence[Context]) -> Counter[str]:
