@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import Flag, auto
 from typing import Final, Protocol
 
+from shared.access.tokens import CALL, MANAGE, OWNER, READ
 from shared.contract.errors import ApiError
 from shared.loops.keys import digest
 from shared.loops.settings import Loop
@@ -30,10 +31,10 @@ LOOP_KEY = Role.CALL | Role.READ | Role.MANAGE
 """What a loop's key holds, as Personalizer's did."""
 ALL = LOOP_KEY | Role.OWNER
 _BY_NAME: Final = {
-    "Rankloop.Call": Role.CALL,
-    "Rankloop.Read": Role.READ,
-    "Rankloop.Manage": Role.MANAGE,
-    "Rankloop.Owner": ALL,
+    CALL: Role.CALL,
+    READ: Role.READ,
+    MANAGE: Role.MANAGE,
+    OWNER: ALL,
 }
 """Roles by the app role of an Entra ID token."""
 
