@@ -197,3 +197,14 @@ def test_an_epsilon_that_stands_twice_is_one() -> None:
     read = policy.read("--cb_explore_adf --epsilon 0.2 --epsilon 0.2")
 
     assert read.epsilon == 0.2
+
+
+def test_many_interactions_over_many_models_are_refused() -> None:
+    crossed = " ".join(["-q ab"] * 21)
+    policy.read(f"--cb_explore_adf --bag 2 {crossed}")
+
+    with pytest.raises(ApiError) as caught:
+        policy.read(f"--cb_explore_adf --bag 3 {crossed}")
+
+    assert (caught.value.code, caught.value.target) == ("InvalidPolicyConfiguration", "arguments")
+    assert "21 interactions for 4 models" in caught.value.message
