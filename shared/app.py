@@ -95,6 +95,7 @@ class App:
         self._signer: Signer | None = None
         self._close = close
         self._erased: set[str] = set()
+        self._trained = ""
 
     async def signer(self) -> Signer | None:
         """What signs models, and knows its own signature; None where the deployment has no key for it."""
@@ -146,13 +147,17 @@ class App:
             await self.clock.ensure()
         grown: list[Loop] = []
         until = time.monotonic() + _TRAINING
-        for note in sorted(due, key=lambda note: note.after):  # who had a turn and wants another stands behind
+        trained = 0
+        # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
+        for note in sorted(due, key=lambda note: (note.loop_id <= self._trained, note.loop_id)):
+            self._trained = note.loop_id
+            await self._guarded("train", f"loop {note.loop_id}", self._train(note, grown))
+            trained += 1
             if time.monotonic() > until:
                 break
-            await self._guarded("train", f"loop {note.loop_id}", self._train(note, grown))
         await asyncio.gather(*map(self._mirror, grown))
         await self._guarded("sweep", "the deployment", self._sweep_due(sweep, deleted))
-        return len(due)
+        return trained
 
     async def _train(self, note: activity.Untrained, grown: list[Loop]) -> None:
         """Train a loop; `grown` gets it, whatever becomes of that."""

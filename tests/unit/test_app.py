@@ -130,6 +130,27 @@ async def test_an_event_becomes_a_model_that_serves(world: World) -> None:
     assert max(entry["probability"] for entry in ranking) == pytest.approx(0.8666667)
 
 
+async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.instance()
+    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
+    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    began: list[str] = []
+
+    async def train(note: activity.Untrained, grown: object) -> None:
+        began.append(note.loop_id)  # and its note stays: it wants another turn
+
+    monkeypatch.setattr(app, "_train", train)
+    monkeypatch.setattr("shared.app._TRAINING", -1.0)
+    for loop_id in ids:
+        await activity.note_joined(app.tables, loop_id)
+
+    assert [await app.train_due() for _ in range(6)] == [1] * 6
+    assert set(began[:3]) == ids
+    assert began[3:] == began[:3]
+
+
 async def test_a_model_is_not_exported_more_often_than_the_loop_says(world: World) -> None:
     app = world.instance()
     loop = await app.loops.change(DEFAULT, configured(model_export_frequency=3600.0))

@@ -405,6 +405,15 @@ def test_numbers_are_kept_as_the_original_did_at_their_shortest(sent: float, kep
     assert (found.exploration_percentage, found.default_reward) == (kept, -kept)
 
 
+def test_an_address_of_a_mirror_has_a_bound_even_while_there_is_no_mirror() -> None:
+    assert changed(logMirrorSasUri="x" * 4096).log_mirror_sas_uri == "x" * 4096
+
+    with pytest.raises(ApiError) as caught:
+        changed(logMirrorSasUri="x" * 4097)
+
+    assert (caught.value.code, caught.value.target) == ("InvalidServiceConfiguration", "logMirrorSasUri")
+
+
 @given(st.floats(0, 1))
 def test_a_number_that_is_put_back_stays(sent: float) -> None:
     kept = changed(explorationPercentage=sent)
