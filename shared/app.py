@@ -23,10 +23,12 @@ from shared.learning.signed import Signer, parse_fingerprints
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity, retention
 from shared.log import checkpoint as checkpoints
+from shared.log.erasure import Erased
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.mirror import Mirror
 from shared.log.observe import Observer
+from shared.log.subject import Subjects
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
@@ -88,6 +90,7 @@ class App:
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.trainer = Trainer(blobs, self.counters)
+        self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
         self.access = Access(settings.key, _tokens(settings))
         self.trusted_signers = _trusted(settings)
@@ -175,6 +178,7 @@ class App:
             since=checkpoint.since,
             retrain_days=loop.configuration.model_retrain_days,
             export_frequency=loop.configuration.model_export_frequency,
+            erased=Erased(checkpoint.erasures),
         )
         again = await self.trainer.run(job, self.clock.now())
         if again is None:

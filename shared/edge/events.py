@@ -7,6 +7,7 @@ from shared.contract.errors import ApiError
 from shared.contract.requests import check_event_id, multi_slot_reward_request, reward_request
 from shared.edge.calls import REQUEST_ID, Call, Reply
 from shared.log.records import event_key
+from shared.log.subject import HEADER
 from shared.ranking.ranker import Answer
 
 
@@ -15,13 +16,13 @@ async def rank(app: App, call: Call) -> Reply:
     if call.loop.multi_slot:
         message = "This loop's policy is multi-slot (--ccb_explore_adf): call multislot/rank."
         raise ApiError("InvalidApiAccess", message)
-    return _ranked(await app.ranker.rank(call.loop, call.body))
+    return _ranked(await app.ranker.rank(call.loop, call.body, await _subject(app, call)))
 
 
 async def rank_slots(app: App, call: Call) -> Reply:
     """POST multislot/rank: contract 1.4, 5.5."""
     _check_multi_slot(call)
-    return _ranked(await app.ranker.rank_slots(call.loop, call.body))
+    return _ranked(await app.ranker.rank_slots(call.loop, call.body, await _subject(app, call)))
 
 
 async def reward(app: App, call: Call) -> Reply:
@@ -53,6 +54,11 @@ async def activate_slots(app: App, call: Call) -> Reply:
     """POST multislot/events/{eventId}/activate: all slots at once (contract 5.5)."""
     _check_multi_slot(call)
     return await activate(app, call)
+
+
+async def _subject(app: App, call: Call) -> str | None:
+    named = call.headers.get(HEADER)
+    return None if named is None else await app.subjects.tag(call.loop.id, named)
 
 
 def _ranked(answer: Answer) -> Reply:

@@ -19,6 +19,7 @@ from shared.learning import registry
 from shared.learning.model import Learner, ModelError
 from shared.learning.registry import Version
 from shared.log import joined
+from shared.log.erasure import NOTHING, Erased
 from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
@@ -47,6 +48,7 @@ class Job:
         since: what the log held before this bucket is deleted.
         retrain_days: days of log that a new model is built from; 0 for the whole log.
         export_frequency: seconds between published models.
+        erased: what of the log must not be seen any more.
     """
 
     loop_id: str
@@ -59,6 +61,7 @@ class Job:
     since: int
     retrain_days: int
     export_frequency: float
+    erased: Erased = NOTHING
 
     def takes(self, line: bytes) -> bool:
         """Whether a joined line is for learning."""
@@ -179,7 +182,7 @@ class Trainer:
                 if enough and not renewed:
                     trained_through = window.start
                     break
-                lines = await joined.read(self._blobs, job.loop_id, window)
+                lines = await joined.read(self._blobs, job.loop_id, window, job.erased)
                 lesson = await asyncio.to_thread(learn, learner, lines, job)
                 learned.add(lesson)
                 if lesson.refused:

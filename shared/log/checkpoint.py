@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.log.erasure import Erasure
 from shared.log.join import Rules
 from shared.storage import Blobs, documents
 
@@ -15,11 +16,13 @@ class Plan(msgspec.Struct, frozen=True):
         start: its first bucket.
         end: the bucket after its last.
         rules: it is joined by; kept, so that whoever carries the plan out writes the same bytes.
+        generation: of the blobs that it becomes.
     """
 
     start: int
     end: int
     rules: Rules
+    generation: int = 0
 
 
 class Checkpoint(msgspec.Struct, omit_defaults=True):
@@ -29,6 +32,8 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         watermark: every bucket before it is in the joined log, or was given up.
         since: what is in the joined log before this time is deleted, or about to be; see `shared.log.retention`.
         plan: the window in work, or None.
+        generation: of what is written from now on; each erasure begins another one.
+        erasures: those in force.
         shards: every shard that ever held rows of this loop.
         events, rewarded, retries, inactive, duplicates, empty_slots: totals over all windows; see `join.Joined`.
         format: of this record.
@@ -37,6 +42,8 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     watermark: int = 0
     since: int = 0
     plan: Plan | None = None
+    generation: int = 0
+    erasures: list[Erasure] = []
     shards: list[int] = msgspec.field(default_factory=list)
     events: int = 0
     rewarded: int = 0

@@ -7,11 +7,9 @@ the same bytes, whoever computes it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-import msgspec
 import orjson
 
 from shared.log.buckets import EARLY
@@ -23,8 +21,9 @@ from shared.log.records import (
     RankedSlot,
     decode_observed,
     decode_ranked,
+    digest_of,
     event_key,
-    mark,
+    readable,
     unmark,
 )
 from shared.log.reward import aggregate
@@ -56,6 +55,7 @@ class Joined:
 
     Attributes:
         lines: dsjson, in order of arrival.
+        events: the events of `lines`.
         rewarded: events with at least one reward.
         retries: repeated event ids within two minutes, left out: a client's retry of the same decision.
         inactive: deferred events that were never activated; they are in `lines`, marked `_skipLearn`.
@@ -64,23 +64,12 @@ class Joined:
     """
 
     lines: list[bytes] = field(default_factory=list)
+    events: list[Ranked] = field(default_factory=list)
     rewarded: int = 0
     retries: int = 0
     inactive: int = 0
     duplicates: int = 0
     empty_slots: int = 0
-
-
-T = TypeVar("T")
-
-
-def readable(decode: Callable[[bytes], T], lines: Iterable[bytes]) -> Iterator[T]:
-    """The records of those lines that can be decoded. One that cannot must not hold up the others for ever."""
-    for line in lines:
-        try:
-            yield decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            continue
 
 
 def decode_events(lines: Iterable[bytes]) -> list[Ranked]:
@@ -110,13 +99,14 @@ def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterab
         for digest, time in unmark(marks):
             last_seen[digest] = max(time, last_seen.get(digest, time))
     for event in events:
-        digest = mark(event.e, 0.0)[:8]
+        digest = digest_of(event.e)
         before, last_seen[digest] = last_seen.get(digest), event.t
         if before is not None and event.t - before < EARLY:
             result.retries += 1
             continue
         matching = [o for o in observations.get(event_key(event.e), ()) if -EARLY < o.t - event.t < rules.wait]
         result.lines.append(_line(event, matching, rules, result))
+        result.events.append(event)
     return result
 
 

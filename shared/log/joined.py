@@ -2,7 +2,8 @@
 
 One blob a window, named by it: `loops/<id>/joined/year=/month=/day=/hour=/<from>-<to>.dsjson.zst`. The observations
 that arrived in the window stand beside it as `.observations.zst`, joined or not, so that nothing is lost with the
-journal.
+journal; so does its index, see `shared.log.index`. What an erasure leaves of a window is a new generation of its
+blobs, `<from>-<to>.<generation>.dsjson.zst`, of which the highest counts.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from shared.log.erasure import NOTHING, Erased
+from shared.log.index import Table
 from shared.log.rows import compress, decompress
 from shared.storage import Blobs, Conflict, StorageError
 
-_NAME = re.compile(r"/(\d{10})-(\d{10})\.dsjson\.zst$")
+_NAME = re.compile(r"/(\d{10})-(\d{10})(?:\.(\d+))?\.([a-z]+)(?:\.zst)?$")
+DSJSON, OBSERVATIONS, INDEX = KINDS = ("dsjson", "observations", "index")
+"""What is kept of a window."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A run of buckets: from the first one to before `end`, seconds since the epoch."""
+    """A run of buckets: from the first one to before `end`, seconds since the epoch; and a state of what it holds."""
 
     start: int
     end: int
+    generation: int = 0
 
 
 def log_path(loop_id: str) -> str:
@@ -33,17 +40,20 @@ def log_path(loop_id: str) -> str:
 
 
 def window_path(loop_id: str, window: Window, kind: str) -> str:
-    """The blob of a window; `kind` is "dsjson" or "observations"."""
-    hour = _hour_path(window.start)
-    return f"{log_path(loop_id)}{hour}{window.start:010d}-{window.end:010d}.{kind}.zst"
+    """The blob of a window; `kind` is one of `KINDS`."""
+    generation = f".{window.generation}" if window.generation else ""
+    hour = hour_path(window.start)
+    name = f"{window.start:010d}-{window.end:010d}{generation}.{kind}"
+    return f"{log_path(loop_id)}{hour}{name}" + ("" if kind == INDEX else ".zst")
 
 
-def _hour_path(time: int) -> str:
+def hour_path(time: int) -> str:
+    """The folder of an hour, in the joined log and beside it."""
     return datetime.fromtimestamp(time, UTC).strftime("year=%Y/month=%m/day=%d/hour=%H/")
 
 
 async def write(blobs: Blobs, loop_id: str, window: Window, kind: str, lines: Sequence[bytes]) -> bool:
-    """Write a window's blob, unless it has no lines or stands already.
+    """Write a window's lines of a kind, unless there are none or the blob stands already.
 
     Returns:
         False if other bytes stand there already. They hold every acknowledged line, since the window was closed when
@@ -61,32 +71,51 @@ async def write(blobs: Blobs, loop_id: str, window: Window, kind: str, lines: Se
     return True
 
 
-async def windows(blobs: Blobs, loop_id: str, start: int, end: int) -> list[Window]:
-    """The windows of the joined log that begin in [start, end), in order."""
+async def write_index(blobs: Blobs, loop_id: str, window: Window, table: Table) -> None:
+    """Write a window's index, unless it has no rows or the blob stands already."""
+    if len(table):
+        with suppress(Conflict):  # an earlier try took effect
+            await blobs.put(window_path(loop_id, window, INDEX), table.tobytes())
+
+
+async def windows(blobs: Blobs, loop_id: str, start: int, end: int, kind: str = DSJSON) -> list[Window]:
+    """The windows of the joined log that begin in [start, end) and hold some of a kind, in order."""
+    found: dict[tuple[int, int], Window] = {}
+    for window in sorted(await generations(blobs, loop_id, start, end, kind)):
+        found[window.start, window.end] = window
+    return list(found.values())
+
+
+async def generations(blobs: Blobs, loop_id: str, start: int, end: int, kind: str = DSJSON) -> list[Window]:
+    """The same with every generation that is stored, those that count no more as well."""
     found = []
     for prefix in _prefixes(start, end):
         for path in await blobs.names(log_path(loop_id) + prefix):
-            if match := _NAME.search(path):
-                window = Window(int(match[1]), int(match[2]))
-                if start <= window.start < end:
-                    found.append(window)
-    return sorted(found)
+            match = _NAME.search(path)
+            if match and match[4] == kind and start <= int(match[1]) < end:
+                found.append(Window(int(match[1]), int(match[2]), int(match[3] or 0)))
+    return found
 
 
 def _prefixes(start: int, end: int) -> list[str]:
     """The folders that hold [start, end): hours for less than a day, else the whole log."""
     if end - start > 86_400:
         return [""]
-    return [_hour_path(hour) for hour in range(start // 3600 * 3600, end, 3600)]
+    return [hour_path(hour) for hour in range(start // 3600 * 3600, end, 3600)]
 
 
-async def read(blobs: Blobs, loop_id: str, window: Window) -> list[bytes]:
-    """The dsjson lines of a window.
+async def read(blobs: Blobs, loop_id: str, window: Window, erased: Erased = NOTHING) -> list[bytes]:
+    """The dsjson lines of a window, less those that are erased.
 
     Raises:
         StorageError: the blob is gone, or is not what was written.
     """
-    path = window_path(loop_id, window, "dsjson")
+    return erased.joined(await read_whole(blobs, loop_id, window, DSJSON), window.start)
+
+
+async def read_whole(blobs: Blobs, loop_id: str, window: Window, kind: str) -> list[bytes]:
+    """All lines of a kind that a window's blob holds; see `read`."""
+    path = window_path(loop_id, window, kind)
     blob = await blobs.get(path)
     if blob is None:
         raise StorageError(f"{path} is gone")

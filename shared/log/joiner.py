@@ -16,14 +16,15 @@ from itertools import groupby
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, joined, retention, rows
+from shared.log import activity, index, joined, retention, rows
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
 from shared.log.checkpoint import Checkpoint, Plan
+from shared.log.erasure import Erased
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
-from shared.log.records import Observed, event_key
+from shared.log.records import Observed, decode_observed, event_key, readable
 from shared.storage import Blobs, Conflict, Row, Tables
 
 log = logging.getLogger("rankloop.join")
@@ -123,7 +124,8 @@ class Joiner:
         end = await self._cut(loop.loop_id, start, limit, shards)
         if end == limit < whole and limit - start < _LEAST * loop.waits.at(start):
             return None  # soon more of it is closed
-        return msgspec.structs.replace(checkpoint, plan=Plan(start, end, loop.at(start)), shards=shards)
+        plan = Plan(start, end, loop.at(start), checkpoint.generation)
+        return msgspec.structs.replace(checkpoint, plan=plan, shards=shards)
 
     async def _cut(self, loop_id: str, start: int, limit: int, shards: Sequence[int]) -> int:
         """Where a window from `start` on ends so that it holds about 10,000 events or 64 MB; `limit` at most."""
@@ -150,11 +152,14 @@ class Joiner:
     ) -> None:
         """Write the planned window, and move the checkpoint past it."""
         assert checkpoint.plan is not None  # noqa: S101 - for the type checker
-        window = Window(checkpoint.plan.start, checkpoint.plan.end)
+        window = Window(checkpoint.plan.start, checkpoint.plan.end, checkpoint.plan.generation)
         passed: list[_Key] = []
         outcome, arrived = await self._join(loop.loop_id, window, checkpoint, checkpoint.plan.rules, passed)
-        same = await joined.write(self._blobs, loop.loop_id, window, "dsjson", outcome.lines)
-        same &= await joined.write(self._blobs, loop.loop_id, window, "observations", arrived)
+        # The index last: where it stands, so does what it leads to.
+        same = await joined.write(self._blobs, loop.loop_id, window, joined.DSJSON, outcome.lines)
+        same &= await joined.write(self._blobs, loop.loop_id, window, joined.OBSERVATIONS, arrived)
+        table = index.of(outcome.events, readable(decode_observed, arrived))
+        await joined.write_index(self._blobs, loop.loop_id, window, table)
         done = msgspec.structs.replace(
             checkpoint,
             watermark=window.end,
@@ -176,8 +181,8 @@ class Joiner:
             self._counters.add("join.late_rows")
             log.warning("%s: rows came after the window was closed and written", window)
         if self._prune:
-            for table, partition, row in passed:
-                await self._tables.delete(table, partition, row)
+            for key in passed:
+                await self._tables.delete(*key)
         if checkpoint.watermark // 86400 != window.end // 86400:
             # The days that no later window reads; never today's, whose name Azure would refuse for a while.
             await retention.drop_journal(self._tables, self._blobs, loop.loop_id, day_of(window.end - 86400))
@@ -191,7 +196,7 @@ class Joiner:
             What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
             rows that no later window reads.
         """
-        keep_from, shards = window.end - EARLY, checkpoint.shards
+        keep_from, shards, erased = window.end - EARLY, checkpoint.shards, Erased(checkpoint.erasures)
         # What was deleted is no twin of an event that comes later, nor its reward.
         early = max(window.start - EARLY, checkpoint.since)
 
@@ -213,18 +218,19 @@ class Joiner:
         if damaged := len(ranked) - len(events):
             self._counters.add("join.damaged", damaged)
             log.error("%d rank lines of %s cannot be decoded and are not in the log", damaged, window)
+        events = erased.events(events)
         keys = {event_key(event.e) for event in events}
         observed: list[Observed] = []
         arrived: list[tuple[int, str, list[bytes]]] = []
         last = next_bucket(window.end + rules.wait) if events else window.end
         async for row in self._read(loop_id, "obs", early, last, shards):
             lines = await rows.lines(row, self._blobs)
-            observed += observations_of(keys, lines)
+            observed += erased.observations(observations_of(keys, lines))
             if window.start <= _bucket(row) < window.end:
                 arrived.append((_bucket(row), str(row["RowKey"]), lines))
             note("obs", row)
         outcome = await asyncio.to_thread(join, events, observed, earlier, rules)
-        return outcome, [line for _, _, lines in sorted(arrived) for line in lines]
+        return outcome, erased.observation_lines([line for _, _, lines in sorted(arrived) for line in lines])
 
     async def _read(
         self,

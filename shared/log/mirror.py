@@ -18,6 +18,7 @@ from shared.contract.errors import ApiError
 from shared.counters import Counters
 from shared.log import checkpoint as checkpoints
 from shared.log import joined
+from shared.log.erasure import Erased
 from shared.log.joined import Window
 from shared.storage import Blobs, Conflict, OpenContainer, StorageError, documents
 
@@ -199,10 +200,11 @@ class Mirror:
         if start >= checkpoint.watermark:
             return
         windows = await joined.windows(self._blobs, loop_id, start, checkpoint.watermark)
+        erased = Erased(checkpoint.erasures)
         try:
             async with self._places, self._open(sas_uri) as container:
                 for window in windows[:MOST]:
-                    lines = await joined.read(self._blobs, loop_id, window)
+                    lines = await joined.read(self._blobs, loop_id, window, erased)
                     await container.put(blob_name(edited, window), b"\n".join([*lines, b""]))
                     etag = await self._save(loop_id, window.end, etag)
                     self._counters.add("mirror.windows")

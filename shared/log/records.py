@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -50,6 +51,7 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
         p: the probability it was chosen with, in (0, 1].
         s: in multi-slot, the slots in place of `a` and `p`.
         m: the learning mode it was decided in.
+        u: the tag of its subject, where the caller named one; see `shared.log.subject`.
         r: the dsjson members that the join takes over as they are, as one JSON object: Timestamp, Version, EventId,
             a (actions from 1, chosen first), p (their probabilities), c (the example VW saw), VWState, and, where some
             actions were excluded, their [index, id] in the request.
@@ -63,6 +65,7 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
     p: float = 1.0
     s: list[RankedSlot] | None = None
     m: str = ONLINE
+    u: str | None = None
 
 
 class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -85,9 +88,20 @@ class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     q: str | None = None
 
 
+T = TypeVar("T")
+
 decode_ranked = msgspec.json.Decoder(Ranked).decode
 decode_observed = msgspec.json.Decoder(Observed).decode
 encode_observed = msgspec.json.Encoder().encode
+
+
+def readable(decode: Callable[[bytes], T], lines: Iterable[bytes]) -> Iterator[T]:
+    """The records of those lines that can be decoded. One that cannot must not hold up the others for ever."""
+    for line in lines:
+        try:
+            yield decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue
 
 
 def event_key(event_id: str) -> str:
@@ -99,7 +113,9 @@ def event_key(event_id: str) -> str:
     return event_id.replace("%2F", "/").replace("%2f", "/") if "%2" in event_id else event_id
 
 
-def ranked_line(event_id: bytes, time: float, deferred: bool, choice: bytes, mode: str, dsjson: bytes) -> bytes:
+def ranked_line(
+    event_id: bytes, time: float, deferred: bool, choice: bytes, mode: str, dsjson: bytes, subject: str | None = None
+) -> bytes:
     """The journal line of a rank call; see `Ranked`.
 
     Args:
@@ -109,15 +125,22 @@ def ranked_line(event_id: bytes, time: float, deferred: bool, choice: bytes, mod
         choice: the members `a` and `p`, or `s`, as JSON without braces.
         mode: a learning mode.
         dsjson: what the join takes over as it is.
+        subject: a tag, or None.
     """
-    return b'{"e":%b,"t":%.6f,"d":%b,%b,"m":"%b","r":%b}' % (
+    return b'{"e":%b,"t":%.6f,"d":%b,%b,"m":"%b",%b"r":%b}' % (
         event_id,
         time,
         b"true" if deferred else b"false",
         choice,
         mode.encode(),
+        b'"u":"%b",' % subject.encode() if subject else b"",
         dsjson,
     )
+
+
+def digest_of(event_id: str) -> bytes:
+    """Eight bytes that stand for an event id where it is looked for, as rank and reward agree on it."""
+    return hashlib.blake2b(event_key(event_id).encode(), digest_size=8).digest()
 
 
 def mark(event_id: str, time: float) -> bytes:
@@ -125,7 +148,7 @@ def mark(event_id: str, time: float) -> bytes:
 
     With them the join finds a repeated event id without reading the events again.
     """
-    return _mark.pack(hashlib.blake2b(event_key(event_id).encode(), digest_size=8).digest(), time)
+    return _mark.pack(digest_of(event_id), time)
 
 
 def unmark(marks: bytes) -> list[tuple[bytes, float]]:

@@ -41,10 +41,18 @@ def new_event_id(loop_id: str) -> str:
     return f"{uuid.uuid4().hex}-{loop_id[:5]}"
 
 
-def log_line(decision: Decision, time: float, deferred: bool) -> bytes:
-    """The journal line of a decision that was taken at a time, in seconds since the epoch."""
-    dsjson = b'{"Timestamp":"%b",%b' % (iso(time).encode(), decision.dsjson[1:])
-    return ranked_line(decision.event_json, time, deferred, decision.choice, decision.mode, dsjson)
+def log_line(decision: Decision, time: float, deferred: bool, subject: str | None = None) -> bytes:
+    """The journal line of a decision.
+
+    Args:
+        decision: the decision.
+        time: when it was taken, in seconds since the epoch.
+        deferred: whether it waits for activation.
+        subject: the tag of its subject, or None.
+    """
+    named = b'"subject":"%b",' % subject.encode() if subject else b""
+    dsjson = b'{"Timestamp":"%b",%b%b' % (iso(time).encode(), named, decision.dsjson[1:])
+    return ranked_line(decision.event_json, time, deferred, decision.choice, decision.mode, dsjson, subject)
 
 
 def check_distinct(actions: list[Action]) -> None:

@@ -61,8 +61,8 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
         _body(slots, shown, actions, event_json),
         _choice(slots, drawn, baselines),
         mode,
-        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"_ba":%b}'
-        % (event_json, built, held.name, _encode(baselines)),
+        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b}'
+        % (event_json, built, held.name, held.exploration, _encode(baselines)),
         sum(not choice for choice in drawn),
     )
 

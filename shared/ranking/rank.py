@@ -103,11 +103,12 @@ def _dsjson(
 ) -> bytes:
     """The part of the joined line that is known now (contract 5.8)."""
     left_out = b",".join([b"[%d,%b]" % (n, action.id_json) for n, action in excluded])
-    return b'{"Version":"1","EventId":%b,"a":[%b],"c":%b,"p":[%b],"VWState":{"m":"%b"}%b}' % (
+    return b'{"Version":"1","EventId":%b,"a":[%b],"c":%b,"p":[%b],"VWState":{"m":"%b"},"epsilon":%.9g%b}' % (
         event_id,
         b",".join([_ORDINALS[n] for n in order]),
         built,
         b",".join(probabilities),
         held.name,
+        held.exploration,
         b',"excluded":[%b]' % left_out if left_out else b"",
     )

@@ -57,21 +57,31 @@ class Ranker:
         self._strict = strict
         self._cache = ActionCache()
 
-    async def rank(self, loop: Loop, body: bytes) -> Answer:
+    async def rank(self, loop: Loop, body: bytes, subject: str | None = None) -> Answer:
         """Decide and log one call.
+
+        Args:
+            loop: the loop.
+            body: of the call.
+            subject: the tag of the event's subject, or None.
 
         Raises:
             ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more, when the event is known to
                 have missed its bucket or, if strict, when it is not known to be durable in time.
         """
-        return await self._answer(loop, body, rank_request(body), decide)
+        return await self._answer(loop, body, subject, rank_request(body), decide)
 
-    async def rank_slots(self, loop: Loop, body: bytes) -> Answer:
+    async def rank_slots(self, loop: Loop, body: bytes, subject: str | None = None) -> Answer:
         """The same for a multi-slot call."""
-        return await self._answer(loop, body, multi_slot_rank_request(body), decide_slots)
+        return await self._answer(loop, body, subject, multi_slot_rank_request(body), decide_slots)
 
     async def _answer(
-        self, loop: Loop, body: bytes, request: R, decide: Callable[[R, bool, Loop, Held, ActionCache], Decision]
+        self,
+        loop: Loop,
+        body: bytes,
+        subject: str | None,
+        request: R,
+        decide: Callable[[R, bool, Loop, Held, ActionCache], Decision],
     ) -> Answer:
         await self._clock.ensure()
         held = await self._models.get(loop)
@@ -84,7 +94,7 @@ class Ranker:
         if decision.empty_slots:
             self._counters.add("rank.empty_slots", decision.empty_slots)
         time = self._journal.now()
-        line = log_line(decision, time, bool(request.defer_activation))
+        line = log_line(decision, time, bool(request.defer_activation), subject)
         try:
             written = self._journal.append("rank", loop.id, loop.waits, line, time, mark(decision.event_id, time))
         except Full as e:

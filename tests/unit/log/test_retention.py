@@ -66,8 +66,9 @@ class Log:
         return (await checkpoints.load(self.blobs, LOOP))[0]
 
     async def starts(self, loop_id: str = LOOP) -> list[int]:
-        """When the windows begin whose blobs are there, of either kind."""
-        return [int(path.rpartition("/")[2][:10]) for path in await self.blobs.names(joined.log_path(loop_id))]
+        """When the windows begin whose lines are there, of either kind."""
+        names = [path.rpartition("/")[2] for path in await self.blobs.names(joined.log_path(loop_id))]
+        return [int(name[:10]) for name in names if name.endswith(".zst")]
 
     async def write(self, *records: Record) -> None:
         await journal(self.tables, records, SHORT)

@@ -1,0 +1,83 @@
+"""Turns events and observations into a sorted table of where they stand, and an event id into its rows of it.
+
+A row is 25 bytes: the event's digest, the head of its subject's tag, the time of arrival, and what arrived. Rows are
+sorted by the digest, which is a hash: so a digest lies about as far into a table as its value lies between nothing and
+2^64, and one short read finds its rows however long the table is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.log.records import Observed, Ranked, digest_of
+from shared.storage import Blobs
+
+RANKED, OBSERVED = b"r", b"o"
+ROW = np.dtype([("event", ">u8"), ("subject", ">u8"), ("time", ">f8"), ("kind", "S1")])
+"""A row: digest of the event, the first eight bytes of the subject's tag or 0, seconds since the epoch, and whether it
+is an event or an observation of one."""
+Table = NDArray[np.void]
+_NEAR = 6
+"""Standard deviations around where a digest is expected; past them the read is widened."""
+
+
+def of(events: Iterable[Ranked], observed: Iterable[Observed]) -> Table:
+    """The table of events and observations."""
+    rows = [(_number(event.e), _head(event.u), event.t, RANKED) for event in events]
+    rows += [(_number(o.e), 0, o.t, OBSERVED) for o in observed]
+    return merge([np.array(rows, ROW)])
+
+
+def merge(tables: Sequence[Table]) -> Table:
+    """One table of several."""
+    whole = np.concatenate([*tables, np.empty(0, ROW)])
+    return whole[np.lexsort((whole["kind"], whole["time"], whole["event"]))]
+
+
+def decode(data: bytes) -> Table:
+    """The table in a blob."""
+    return np.frombuffer(data, ROW)
+
+
+def rows_of(table: Table, digest: bytes) -> Table:
+    """The rows of an event, given its digest, in order of time."""
+    number = np.uint64(int.from_bytes(digest))
+    events = table["event"]
+    return table[np.searchsorted(events, number, "left") : np.searchsorted(events, number, "right")]
+
+
+async def find(blobs: Blobs, path: str, size: int, digest: bytes) -> Table:
+    """The rows of an event in a table that is stored, read in part.
+
+    Args:
+        blobs: hold it.
+        path: of its blob.
+        size: of the blob, in bytes.
+        digest: of the event.
+    """
+    count = size // ROW.itemsize
+    share = int.from_bytes(digest) / 2**64
+    spread = _NEAR * math.sqrt(count * share * (1 - share)) + _NEAR
+    while True:
+        first = max(0, math.floor(count * share - spread))
+        last = min(count, math.ceil(count * share + spread))
+        blob = await blobs.get_range(path, first * ROW.itemsize, (last - first) * ROW.itemsize)
+        table = decode(blob.data if blob else b"")
+        found = rows_of(table, digest)
+        low_enough = first == 0 or (len(table) and table["event"][0] < int.from_bytes(digest))
+        high_enough = last == count or (len(table) and table["event"][-1] > int.from_bytes(digest))
+        if (low_enough and high_enough) or blob is None:
+            return found
+        spread *= 4
+
+
+def _number(event_id: str) -> int:
+    return int.from_bytes(digest_of(event_id))
+
+
+def _head(tag: str | None) -> int:
+    return int(tag[:16], 16) if tag else 0
