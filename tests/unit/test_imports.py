@@ -22,14 +22,15 @@ LAYERS = (
 )
 """From the bottom up: a module may import those of lower layers, and of its own package."""
 
+_AZURE = ("blobs", "container", "errors", "tables")
 KEEPERS = {
     # who may be imported: by which of our modules alone
     "vowpalwabbit": {"shared.learning.model"},
     "pylibvw": {"shared.learning.model"},
-    "azure.data": {"shared.storage.azure"},
-    "azure.storage": {"shared.storage.azure"},
+    "azure.data": {"shared.storage.azure", "shared.storage.azure.tables"},
+    "azure.storage": {"shared.storage.azure", "shared.storage.azure.blobs", "shared.storage.azure.container"},
     "azure.identity": {"shared.storage.azure"},
-    "azure.core": {"shared.storage.azure"},
+    "azure.core": {"shared.storage.azure", *(f"shared.storage.azure.{name}" for name in _AZURE)},
     "azure.functions": {"shared.edge.web"},
     "aiohttp": {"shared.access.discovery"},
     "cryptography": {"shared.learning.signed"},

@@ -5,7 +5,10 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
 from shared.storage import Conflict, Unavailable
-from shared.storage.azure import AzureBlobs, AzureStorage, _server_time, _translated
+from shared.storage.azure import AzureStorage
+from shared.storage.azure.blobs import AzureBlobs
+from shared.storage.azure.errors import translated
+from shared.storage.azure.tables import _server_time
 
 
 @pytest.mark.parametrize(
@@ -48,13 +51,13 @@ def refused(code: str | None, status: int) -> HttpResponseError:
     ids=lambda case: getattr(case, "error_code", None) or getattr(case, "__name__", type(case).__name__),
 )
 def test_the_sdks_errors_are_ours(error: Exception, ours: type[Exception]) -> None:
-    with pytest.raises(Conflict if ours is Conflict else Unavailable) as told, _translated():
+    with pytest.raises(Conflict if ours is Conflict else Unavailable) as told, translated():
         raise error
     assert type(told.value) is ours
 
 
 def test_a_fault_of_ours_is_no_storage_error() -> None:
-    with pytest.raises(KeyError), _translated():
+    with pytest.raises(KeyError), translated():
         raise KeyError("ours")
 
 

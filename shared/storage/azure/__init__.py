@@ -1,0 +1,58 @@
+"""Turns an Azure storage account, or an Azurite, into tables and blobs; only this package knows the Azure SDKs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.data.tables.aio import TableServiceClient
+from azure.storage.blob.aio import BlobServiceClient
+
+from shared.storage.azure import options
+from shared.storage.azure.blobs import CONTAINER, AzureBlobs
+from shared.storage.azure.container import open_container
+from shared.storage.azure.tables import AzureTables
+
+__all__ = ["CONTAINER", "AzureStorage", "open_container"]
+
+
+class AzureStorage:
+    """Both services of one account, opened on first use and closed with `aclose`.
+
+    Args:
+        setting: a connection string, or the account's name for access by the app's own identity.
+    """
+
+    def __init__(self, setting: str) -> None:
+        self._credential: AsyncTokenCredential | None = None
+        if "=" in setting:
+            tables = TableServiceClient.from_connection_string(setting, **options.TABLES)
+            blobs = BlobServiceClient.from_connection_string(setting, **options.BLOBS)
+        else:
+            from azure.identity.aio import DefaultAzureCredential  # 170 ms of a cold start, so only where it is used
+
+            self._credential = credential = DefaultAzureCredential()
+            account = f"https://{setting}.{{}}.core.windows.net"
+            tables = TableServiceClient(account.format("table"), credential=credential, **options.TABLES)
+            blobs = BlobServiceClient(account.format("blob"), credential=credential, **options.BLOBS)
+        self._services = (tables, blobs)
+        self.tables = AzureTables(tables)
+        self.blobs = AzureBlobs(blobs)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for service in self._services:
+            await service.close()
+        if self._credential is not None:
+            await self._credential.close()
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()

@@ -1,0 +1,97 @@
+"""Turns calls for rows into calls of Azure Table storage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient, TableServiceClient
+
+from shared.storage import Row
+from shared.storage.azure.errors import translated
+
+_ETAG_TIME = re.compile(r"datetime'([^']+)'")
+
+
+class AzureTables:
+    """`Tables` on Azure Table storage."""
+
+    def __init__(self, service: TableServiceClient) -> None:
+        self._service = service
+        self._clients: dict[str, TableClient] = {}
+
+    def _client(self, table: str) -> TableClient:
+        if table not in self._clients:
+            if len(self._clients) > 200:  # day tables of the past
+                self._clients.clear()
+            self._clients[table] = self._service.get_table_client(table)
+        return self._clients[table]
+
+    async def put(self, table: str, row: Row) -> float:
+        """See `Tables.put`.
+
+        An upsert, since the SDK repeats only idempotent verbs when a connection breaks.
+        """
+        with translated():
+            try:
+                answer = await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
+            except ResourceNotFoundError:
+                await self._service.create_table_if_not_exists(table)
+                answer = await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
+        return _server_time(answer)
+
+    async def query(
+        self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
+    ) -> AsyncIterator[tuple[Row, str]]:
+        """See `Tables.query`."""
+        rows = self._client(table).query_entities(
+            "PartitionKey ge @low and PartitionKey lt @high",
+            parameters={"low": partitions[0], "high": partitions[1]},
+            select=None if select is None else list(select),
+        )
+        with translated():
+            try:
+                async for entity in rows:
+                    yield dict(entity), str(entity.metadata["etag"])
+            except ResourceNotFoundError:
+                return  # no such table: nothing was ever written
+
+    async def delete(self, table: str, partition: str, row: str, etag: str | None = None) -> None:
+        """See `Tables.delete`."""
+        condition: dict[str, Any] = {}
+        if etag is not None:
+            condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+        with translated():
+            try:
+                await self._client(table).delete_entity(partition, row, **condition)
+            except ResourceNotFoundError:
+                return
+
+    async def names(self, prefix: str) -> list[str]:
+        """See `Tables.names`."""
+        query = self._service.query_tables(
+            "TableName ge @low and TableName lt @high", parameters={"low": prefix, "high": prefix + "~"}
+        )
+        with translated():
+            return [table.name async for table in query]
+
+    async def drop(self, table: str) -> None:
+        """See `Tables.drop`."""
+        with translated():
+            await self._service.delete_table(table)
+
+
+def _server_time(answer: Mapping[str, Any]) -> float:
+    """The storage's clock as an answer tells it: a table's ETag holds it to 0.1 us, `Date` to the second."""
+    match = _ETAG_TIME.search(unquote(str(answer.get("etag", ""))))
+    if match:
+        return datetime.fromisoformat(match[1][:26].rstrip("Z") + "+00:00").timestamp()
+    date = answer["date"]
+    return (date if isinstance(date, datetime) else parsedate_to_datetime(str(date))).timestamp()
