@@ -208,6 +208,10 @@ class WatchedBlobs:
         blob: Blob | None = await self._pass(f"get {path}", self._blobs.get_changed(path, etag))
         return blob
 
+    async def get_range(self, path: str, start: int, length: int) -> Blob | None:
+        blob: Blob | None = await self._pass(f"get {path}", self._blobs.get_range(path, start, length))
+        return blob
+
     async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
         new: str = await self._pass(f"put {path}", self._blobs.put(path, data, etag, metadata))
         return new
@@ -215,6 +219,10 @@ class WatchedBlobs:
     async def names(self, prefix: str) -> list[str]:
         names: list[str] = await self._pass("names", self._blobs.names(prefix))
         return names
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        sizes: dict[str, int] = await self._pass("sizes", self._blobs.sizes(prefix))
+        return sizes
 
     async def folders(self, prefix: str) -> list[str]:
         folders: list[str] = await self._pass("folders", self._blobs.folders(prefix))

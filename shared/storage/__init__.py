@@ -88,6 +88,16 @@ class Blobs(Protocol):
         """The blob if it is there and in another state than `etag`, else None."""
         ...
 
+    async def get_range(self, path: str, start: int, length: int) -> Blob | None:
+        """A part of the blob, all of one state, or None where there is no blob.
+
+        Args:
+            path: the blob.
+            start: the first byte, from 0 on.
+            length: how many bytes, one at least; fewer come where the blob ends sooner, none past its end.
+        """
+        ...
+
     async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
         """Replace the blob in the state `etag` names, or create it where `etag` is None.
 
@@ -101,6 +111,10 @@ class Blobs(Protocol):
 
     async def names(self, prefix: str) -> list[str]:
         """The paths that begin so, in order."""
+        ...
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """The paths that begin so, in order, with their blobs' sizes in bytes."""
         ...
 
     async def folders(self, prefix: str) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from shared.storage import Blob, Conflict, Row
 
@@ -65,6 +66,11 @@ class MemoryBlobs:
         blob = self._blobs.get(path)
         return None if blob is None or blob.etag == etag else blob
 
+    async def get_range(self, path: str, start: int, length: int) -> Blob | None:
+        """See `Blobs.get_range`."""
+        blob = self._blobs.get(path)
+        return None if blob is None else replace(blob, data=blob.data[start : start + length])
+
     async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
         """See `Blobs.put`."""
         held = self._blobs.get(path)
@@ -76,6 +82,10 @@ class MemoryBlobs:
     async def names(self, prefix: str) -> list[str]:
         """See `Blobs.names`."""
         return sorted(path for path in self._blobs if path.startswith(prefix))
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """See `Blobs.sizes`."""
+        return {path: len(self._blobs[path].data) for path in await self.names(prefix)}
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Blobs.folders`."""

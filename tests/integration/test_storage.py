@@ -222,6 +222,37 @@ async def test_only_a_changed_blob_is_read_again(storage: Storage, folder: str) 
     assert (first.data, changed.data, changed.etag) == (b"1", b"2", new)
 
 
+@pytest.mark.parametrize(
+    ("start", "length", "part"),
+    [(0, 4, b"0123"), (4, 3, b"456"), (8, 9, b"89"), (9, 1, b"9"), (10, 1, b""), (99, 5, b"")],
+)
+async def test_a_part_of_a_blob(storage: Storage, folder: str, start: int, length: int, part: bytes) -> None:
+    etag = await storage.blobs.put(folder + "a", b"0123456789", metadata={"n": "1"})
+
+    blob = await storage.blobs.get_range(folder + "a", start, length)
+    assert blob is not None
+    assert (blob.data, blob.etag, blob.metadata) == (part, etag, {"n": "1"})
+
+
+async def test_a_part_of_nothing(storage: Storage, folder: str) -> None:
+    assert await storage.blobs.get_range(folder + "a", 0, 1) is None
+    assert await storage.blobs.get_range(folder + "a", 5, 1) is None
+
+    etag = await storage.blobs.put(folder + "a", b"")
+    blob = await storage.blobs.get_range(folder + "a", 0, 1)
+    assert blob is not None
+    assert (blob.data, blob.etag) == (b"", etag)
+
+
+async def test_blobs_are_listed_with_their_sizes(storage: Storage, folder: str) -> None:
+    for name, size in (("b/2", 7), ("b/10", 0), ("a", 1), ("b/1/x", 70_000)):
+        await storage.blobs.put(folder + name, b"x" * size)
+
+    sizes = await storage.blobs.sizes(folder + "b/")
+    assert list(sizes.items()) == [(folder + "b/1/x", 70_000), (folder + "b/10", 0), (folder + "b/2", 7)]
+    assert await storage.blobs.sizes(folder + "c") == {}
+
+
 async def test_blobs_are_found_by_the_beginning_of_their_path_in_order(storage: Storage, folder: str) -> None:
     for name in ("b/2", "b/10", "a", "b/1/x", "c"):
         await storage.blobs.put(folder + name, b"")
@@ -244,9 +275,11 @@ async def every_call(storage: Storage) -> list[tuple[str, Exception | None]]:
         "drop": storage.tables.drop("rank"),
         "get blob": storage.blobs.get("a"),
         "get changed": storage.blobs.get_changed("a", '"0x1"'),
+        "get range": storage.blobs.get_range("a", 0, 1),
         "put blob": storage.blobs.put("a", b"1"),
         "swap blob": storage.blobs.put("a", b"1", '"0x1"'),
         "blob names": storage.blobs.names(""),
+        "blob sizes": storage.blobs.sizes(""),
         "delete blob": storage.blobs.delete("a"),
     }
     answers = await asyncio.gather(*calls.values(), return_exceptions=True)
@@ -270,7 +303,9 @@ async def test_every_call_says_so_when_storage_is_gone(make_azurite: Callable[[]
 async def test_a_container_that_is_not_there_is_made_by_the_first_blobs(make_azurite: Callable[[], Azurite]) -> None:
     async with AzureStorage(make_azurite().connection_string) as azure:
         assert await azure.blobs.get("a") is None
+        assert await azure.blobs.get_range("a", 0, 1) is None
         assert await azure.blobs.names("") == []
+        assert await azure.blobs.sizes("") == {}
         await azure.blobs.delete("a")
         with pytest.raises(Conflict):
             await azure.blobs.put("a", b"1", '"0x1"')

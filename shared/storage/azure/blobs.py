@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobPrefix, BlobServiceClient
 
 from shared.storage import Blob, Conflict
@@ -39,8 +41,24 @@ class AzureBlobs:
                 if e.status_code == 304:  # the SDK has no one class for "not modified"
                     return None
                 raise
-        properties = download.properties
-        return Blob(bytes(data), str(properties.etag), dict(properties.metadata or {}))
+        return _blob(data, download.properties)
+
+    async def get_range(self, path: str, start: int, length: int) -> Blob | None:
+        """See `Blobs.get_range`."""
+        blob = self._container.get_blob_client(path)
+        with translated(), suppress(ResourceNotFoundError):
+            while True:
+                try:
+                    download = await blob.download_blob(start, length)
+                    return _blob(await download.readall(), download.properties)
+                except HttpResponseError as e:
+                    if e.status_code != 416:
+                        raise
+                # Past the end of a state that the refusal does not name; it may have grown meanwhile.
+                properties = await blob.get_blob_properties()
+                if properties.size <= start:
+                    return _blob(b"", properties)
+        return None
 
     async def put(self, path: str, data: bytes, etag: str | None = None, metadata: dict[str, str] | None = None) -> str:
         """See `Blobs.put`."""
@@ -72,6 +90,15 @@ class AzureBlobs:
             except ResourceNotFoundError:
                 return []
 
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """See `Blobs.sizes`."""
+        with translated():
+            try:
+                found = self._container.list_blobs(name_starts_with=prefix)
+                return {str(item.name): int(item.size) async for item in found}
+            except ResourceNotFoundError:
+                return {}
+
     async def folders(self, prefix: str) -> list[str]:
         """See `Blobs.folders`."""
         with translated():
@@ -88,3 +115,7 @@ class AzureBlobs:
                 await self._container.delete_blob(path)
             except ResourceNotFoundError:
                 return
+
+
+def _blob(data: bytes, properties: BlobProperties) -> Blob:
+    return Blob(bytes(data), str(properties.etag), dict(properties.metadata or {}))

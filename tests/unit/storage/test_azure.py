@@ -1,10 +1,11 @@
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
-from shared.storage import Conflict, Unavailable
+from shared.storage import Blob, Conflict, Unavailable
 from shared.storage.azure import AzureStorage
 from shared.storage.azure.blobs import AzureBlobs
 from shared.storage.azure.errors import translated
@@ -70,14 +71,42 @@ async def test_an_account_is_opened_by_the_apps_own_identity() -> None:
         ]
 
 
-async def test_a_download_that_is_refused_is_no_missing_blob(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Container:
-        async def download_blob(self, *_: object, **__: object) -> None:
-            raise refused("AuthorizationFailure", 403)
+class Part:
+    """A blob's client that answers with what it is given: an error to raise, bytes to download, or its size."""
 
-    class Service:
-        def get_container_client(self, _: str) -> Container:
-            return Container()
+    def __init__(self, *answers: Exception | bytes | int) -> None:
+        self._answers = list(answers)
 
+    def get_container_client(self, _: str) -> "Part":
+        return self
+
+    def get_blob_client(self, _: str) -> "Part":
+        return self
+
+    async def download_blob(self, *_: object, **__: object) -> SimpleNamespace:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+
+        async def readall() -> object:
+            return answer
+
+        return SimpleNamespace(readall=readall, properties=SimpleNamespace(etag="later", metadata=None))
+
+    async def get_blob_properties(self) -> SimpleNamespace:
+        return SimpleNamespace(size=self._answers.pop(0), etag="now", metadata=None)
+
+
+@pytest.mark.parametrize("error", [refused("AuthorizationFailure", 403), refused("ServerBusy", 503)])
+async def test_a_download_that_is_refused_is_no_missing_blob(error: HttpResponseError) -> None:
     with pytest.raises(Unavailable):
-        await AzureBlobs(Service()).get("a")  # type: ignore[arg-type]
+        await AzureBlobs(Part(error)).get("a")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await AzureBlobs(Part(error)).get_range("a", 0, 1)  # type: ignore[arg-type]
+
+
+async def test_a_part_and_its_state_belong_together_where_the_blob_grows_meanwhile() -> None:
+    past = refused("InvalidRange", 416)
+
+    assert await AzureBlobs(Part(past, 7)).get_range("a", 7, 1) == Blob(b"", "now")  # type: ignore[arg-type]
+    assert await AzureBlobs(Part(past, 8, b"x")).get_range("a", 7, 1) == Blob(b"x", "later")  # type: ignore[arg-type]
