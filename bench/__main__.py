@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, learn, loops, multi_slot, rank, start, train
+from bench import http, learn, loops, multi_slot, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "loops": loops.main,
     "train": train.main,
     "http": http.main,
+    "requests": requests.main,
     "learn": learn.main,
     "start": start.main,
 }

@@ -1,4 +1,4 @@
-"""Durable Rank over HTTP, against the same server with one insert an event and with no journal at all."""
+"""Durable Rank over HTTP, against the same server with the journal left out and with one insert an event."""
 
 from __future__ import annotations
 
@@ -8,20 +8,41 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from bench.processes import cpu_seconds
 from localhost.azurite import Azurite
 
 CALLERS = 32
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 4.0
 KEY = "bench"
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server with some journal: its port and its process."""
+
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a load met: answers a second, the worker's CPU milliseconds an event, latencies in milliseconds."""
+
+    rate: float
+    cpu: float
+    p50: float
+    p99: float
+
+
 @contextmanager
-def served(journal: str, connection: str, folder: str) -> Iterator[int]:
-    """The port of a server with this journal."""
+def served(journal: str, connection: str, folder: str) -> Iterator[Served]:
+    """A server with this journal, see `bench.serve`."""
     environment = {
         **os.environ,
         "RANKLOOP_STORAGE": connection,
@@ -34,18 +55,20 @@ def served(journal: str, connection: str, folder: str) -> Iterator[int]:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout is not None
-            yield int(process.stdout.readline().decode().rsplit(":", 1)[1])
+            yield Served(int(process.stdout.readline().decode().rsplit(":", 1)[1]), process.pid)
         finally:
             process.terminate()
 
 
-def rate(port: int, actions: int, seconds: float) -> float:
-    """Durable answers a second."""
-    command = [sys.executable, "-m", "bench.load", str(port), KEY, str(CALLERS), str(actions), str(seconds)]
-    counts = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    if set(counts) != {"201"}:
-        raise SystemExit(f"the load was not answered by 201 alone: {counts}")
-    return float(counts["201"]) / seconds
+def measure(server: Served, actions: int, seconds: float) -> Round:
+    """Load a server with durable ranks."""
+    before = cpu_seconds(server.pid)
+    command = [sys.executable, "-m", "bench.load", str(server.port), KEY, str(CALLERS), str(actions), str(seconds)]
+    met = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    if set(met["statuses"]) != {"201"}:
+        raise SystemExit(f"the load was not answered by 201 alone: {met['statuses']}")
+    events = met["statuses"]["201"]
+    return Round(events / seconds, 1000 * (cpu_seconds(server.pid) - before) / events, met["p50"], met["p99"])
 
 
 def main() -> None:
@@ -58,17 +81,29 @@ def main() -> None:
             served("none", connection, folder) as none,
         ):
             for actions in (4, 50):
-                rates: dict[str, list[float]] = {"group": [], "single": [], "none": []}
+                rounds: dict[str, list[Round]] = defaultdict(list)
                 for n in range(ROUNDS + 1):
-                    for name, port in (("group", group), ("single", single), ("none", none)):
-                        measured = rate(port, actions, SECONDS if n else 1.0)
-                        if n:
-                            rates[name].append(measured)
-                middle = {name: statistics.median(values) for name, values in rates.items()}
-                goals = ("  (goal at least 4)", "  (goal at least 0.30)") if actions == 50 else ("", "")
-                print(f"Durable Rank over HTTP, {CALLERS} callers, {actions} actions: {middle['group']:.0f} /s")
-                print(f"  / one SDK insert an event: {middle['group'] / middle['single']:.2f}x{goals[0]}")
-                print(f"  / the journal left out:    {middle['group'] / middle['none']:.2f}x{goals[1]}")
+                    for name, server in (("group", group), ("single", single), ("none", none)):
+                        met = measure(server, actions, SECONDS if n else 1.0)
+                        if n:  # the first one warms up
+                            rounds[name].append(met)
+                _print(actions, rounds)
+
+
+def _print(actions: int, rounds: dict[str, list[Round]]) -> None:
+    def median(name: str, what: str) -> float:
+        return float(statistics.median(getattr(met, what) for met in rounds[name]))
+
+    def goal(text: str) -> str:
+        return f"  (goal {text})" if actions == 50 else ""
+
+    cpu, rate = median("group", "cpu"), median("group", "rate")
+    print(f"Durable Rank over HTTP, {CALLERS} callers, {actions} actions, medians of {ROUNDS} interleaved rounds:")
+    print(f"  worker CPU an event / with the journal left out: {cpu / median('none', 'cpu'):.2f}x{goal('at most 2.5')}")
+    print(f"  rate / with the journal left out: {rate / median('none', 'rate'):.2f}x{goal('at least 0.30')}")
+    print(f"  rate / one SDK insert an event:   {rate / median('single', 'rate'):.2f}x{goal('at least 4')}")
+    print(f"  p99 / p50: {median('group', 'p99') / median('group', 'p50'):.2f}x", end="")
+    print(f", with the journal left out {median('none', 'p99') / median('none', 'p50'):.2f}x")
 
 
 if __name__ == "__main__":

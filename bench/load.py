@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import sys
 import time
 import uuid
+from collections import Counter
+from dataclasses import dataclass, field
 
 import orjson
 
 from bench.documents import make_actions, rank_request
 
 
+@dataclass
+class Met:
+    """What callers were answered: how often by status, and after how long."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, object]:
+        """The statuses, and percentiles in milliseconds."""
+        percentiles = statistics.quantiles(self.seconds, n=100)
+        statuses = {str(status): times for status, times in self.statuses.items()}
+        return {"statuses": statuses, "p50": 1000 * percentiles[49], "p99": 1000 * percentiles[98]}
+
+
 class Caller(asyncio.Protocol):
     """One caller on one connection."""
 
-    def __init__(self, head: bytes, tail: bytes, until: float, counts: dict[int, int]) -> None:
+    def __init__(self, head: bytes, tail: bytes, until: float, met: Met) -> None:
         self._head = head
         self._tail = tail
         self._until = until
-        self._counts = counts
+        self._met = met
         self._buffer = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -32,6 +49,7 @@ class Caller(asyncio.Protocol):
 
     def _send(self) -> None:
         body = b'{"eventId":"%b",%b' % (uuid.uuid4().hex.encode(), self._tail)
+        self._sent = time.perf_counter()
         self._transport.write(self._head % len(body) + body)
 
     def data_received(self, data: bytes) -> None:
@@ -45,7 +63,8 @@ class Caller(asyncio.Protocol):
             return
         self._buffer = b""
         status = int(head[9:12])
-        self._counts[status] = self._counts.get(status, 0) + 1
+        self._met.statuses[status] += 1
+        self._met.seconds.append(time.perf_counter() - self._sent)
         if time.monotonic() < self._until:
             self._send()
         else:
@@ -53,25 +72,25 @@ class Caller(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def load(port: int, key: str, callers: int, actions: int, seconds: float) -> dict[int, int]:
-    """Answers by status."""
+async def load(port: int, key: str, callers: int, actions: int, seconds: float) -> Met:
+    """Load a server."""
     request = rank_request(random.Random(3), make_actions(random.Random(3), actions))
     head = (
         f"POST /personalizer/v1.0/rank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOcp-Apim-Subscription-Key: {key}\r\n"
         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     ).encode()
-    counts: dict[int, int] = {}
+    met = Met()
     until = time.monotonic() + seconds
     loop = asyncio.get_running_loop()
     started = [
-        await loop.create_connection(lambda: Caller(head, orjson.dumps(request)[1:], until, counts), "127.0.0.1", port)
+        await loop.create_connection(lambda: Caller(head, orjson.dumps(request)[1:], until, met), "127.0.0.1", port)
         for _ in range(callers)
     ]
     await asyncio.gather(*(caller.done for _, caller in started))
-    return counts
+    return met
 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     made = load(int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3]), float(arguments[4]))
-    print(orjson.dumps({str(k): v for k, v in asyncio.run(made).items()}).decode())
+    print(orjson.dumps(asyncio.run(made).summary()).decode())
