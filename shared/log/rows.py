@@ -118,4 +118,7 @@ async def lines(row: Row, blobs: Blobs) -> list[bytes]:
         frame = blob.data
     else:
         frame = b"".join([bytes(row[f"d{n}"]) for n in range(CHUNKS) if f"d{n}" in row])  # type: ignore[arg-type]
-    return decompress(frame).split(b"\n")
+    text = decompress(frame)
+    if len(text) != int(row["s"]) + int(row["n"]) - 1:  # zstd gives the beginning of a frame that was cut off
+        raise StorageError(f"journal row {row['RowKey']!r} is damaged: {len(text)} bytes are not what was written")
+    return text.split(b"\n")

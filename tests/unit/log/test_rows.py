@@ -33,7 +33,7 @@ def noise(size: int) -> bytes:
 
 
 async def unpacked(given: list[bytes]) -> list[bytes]:
-    return await lines(pack(KEY, compress(given), len(given), 100, b""), MemoryBlobs())
+    return await lines(pack(KEY, compress(given), len(given), sum(map(len, given)), b""), MemoryBlobs())
 
 
 @settings(max_examples=50)
@@ -63,7 +63,7 @@ def test_a_frame_overflows_just_above_capacity(extra: int, overflows: bool) -> N
 async def test_what_a_row_cannot_hold_stands_in_the_blob_it_names() -> None:
     blobs = MemoryBlobs()
     frame = compress([noise(CAPACITY + 1000), b"second"])
-    row = pack(KEY, frame, 2, 100, b"")
+    row = pack(KEY, frame, 2, CAPACITY + 1006, b"")
     assert row["b"] == overflow_path(KEY)
 
     with pytest.raises(StorageError, match="gone"):
@@ -122,3 +122,12 @@ def test_writers_spread_over_the_shards() -> None:
 def test_a_table_holds_one_stream_loop_and_day() -> None:
     assert table_name("obs", "0123456789abcdef" * 2, "20231114") == "obs0123456789abcdef0123456789abcdef20231114"
     assert len(table_name("rank", "f" * 32, "20231114")) <= 63, "Azure's limit"
+
+
+@pytest.mark.parametrize("kept", [0, 5, 200, -1])
+async def test_a_frame_that_was_cut_off_is_no_shorter_row(kept: int) -> None:
+    given = [noise(100 + n) for n in range(10)]
+    row = pack(KEY, compress(given)[:kept], 10, 1045, b"")
+
+    with pytest.raises(StorageError, match="is damaged"):
+        await lines(row, MemoryBlobs())
