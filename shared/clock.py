@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,7 +20,8 @@ _TRUST = 60.0
 _PATIENCE = 0.4
 """Seconds from its start that callers wait for a sample, so that few calls of many pay when storage hangs."""
 _PAUSE = 5.0
-"""Seconds after a probe that failed before the next one."""
+"""Seconds after a probe that failed before the next one, on average: instances that failed together ask again one by
+one."""
 
 
 class StorageClock:
@@ -29,16 +31,24 @@ class StorageClock:
         probe: writes something small, and returns the storage's own time of the write.
         local: this machine's clock, in seconds since the epoch. The wall clock, since a monotonic one stands still
             while a laptop sleeps.
+        chance: a number in [0, 1), another one each time.
     """
 
-    def __init__(self, probe: Callable[[], Awaitable[float]], local: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[float]],
+        local: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.local = local
+        self._chance = chance
         self._probe = probe
         self._offset = 0.0
         self._error = float("inf")
         self._sampled = -float("inf")
         self._began = -float("inf")
         self._failed = -float("inf")
+        self._pause = _PAUSE
         self._calibrating: asyncio.Future[None] | None = None
 
     def now(self) -> float:
@@ -56,7 +66,7 @@ class StorageClock:
         Where storage does not answer in time this machine's clock stands in. The journal checks what storage says of
         the row itself, so a wrong clock can delay an event, but not lose one that was acknowledged.
         """
-        if self.known or 0 <= self.local() - self._failed < _PAUSE:
+        if self.known or 0 <= self.local() - self._failed < self._pause:
             return
         if self._calibrating is None:
             self._began = self.local()
@@ -80,7 +90,7 @@ class StorageClock:
         try:
             await self.read()
         except StorageError as e:
-            self._failed = self.local()
+            self._failed, self._pause = self.local(), _PAUSE * (0.5 + self._chance())
             log.warning("storage does not tell its time, this machine's clock stands in: %s", e)
         finally:
             self._calibrating = None

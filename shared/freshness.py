@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -25,7 +26,8 @@ many pay when storage hangs."""
 FIRST_PATIENCE = 5.0
 """The same where nothing was ever seen, and the call can only fail."""
 _PAUSE = 1.0
-"""Seconds after a look that failed before the next one."""
+"""Seconds after a look that failed before the next one, on average: instances that failed together look again one by
+one."""
 
 
 Keep = Callable[[], None]
@@ -38,15 +40,21 @@ class Freshness:
         look: reads storage, and returns what keeps what it saw, if that is anything new; raises StorageError when it
             cannot.
         steady: a clock that never jumps, in seconds.
+        chance: a number in [0, 1), another one each time.
     """
 
     def __init__(
-        self, look: Callable[[], Awaitable[Keep | None]], steady: Callable[[], float] = time.monotonic
+        self,
+        look: Callable[[], Awaitable[Keep | None]],
+        steady: Callable[[], float] = time.monotonic,
+        *,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._look = look
         self._steady = steady
+        self._chance = chance
         self._seen = -float("inf")
-        self._failed = -float("inf")
+        self._paused = -float("inf")
         self._began = -float("inf")
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
@@ -67,7 +75,7 @@ class Freshness:
         if age < SOFT:
             return
         if self._task is None:
-            if self._steady() - self._failed < _PAUSE:
+            if self._steady() < self._paused:
                 return
             self._began = self._steady()
             self._task = asyncio.ensure_future(self._run())
@@ -96,7 +104,7 @@ class Freshness:
         try:
             await self.refresh()
         except Exception as e:
-            self._failed = self._steady()
+            self._paused = self._steady() + _PAUSE * (0.5 + self._chance())
             fault = None if isinstance(e, StorageError) else e  # whose place in the code is worth knowing
             log.warning("storage could not be looked at; what was last seen stands: %s", e, exc_info=fault)
         finally:

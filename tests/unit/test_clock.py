@@ -14,7 +14,8 @@ class World:
         self.ahead, self.before, self.after = ahead, before, after
         self.down: Exception | None = None
         self.probes = 0
-        self.clock = StorageClock(self.probe, lambda: self.time)
+        self.chance = 0.5
+        self.clock = StorageClock(self.probe, lambda: self.time, lambda: self.chance)
 
     async def probe(self) -> float:
         self.probes += 1
@@ -92,14 +93,16 @@ async def test_a_clock_that_was_set_is_found_out_by_the_next_write(jump: float) 
     assert abs(world.error) <= 0.5
 
 
-async def test_storage_that_does_not_answer_leaves_this_machines_clock() -> None:
+@pytest.mark.parametrize(("chance", "pause"), [(0.0, 2.5), (0.5, 5.0), (0.99, 7.45)])
+async def test_storage_that_does_not_answer_leaves_this_machines_clock(chance: float, pause: float) -> None:
     world = World()
+    world.chance = chance
     world.down = Unavailable("down")
     await world.clock.ensure()
     assert (world.clock.now(), world.clock.known) == (1000.0, False)
 
     world.down = None
-    world.time += 4.9
+    world.time += pause - 0.1
     await world.clock.ensure()
     assert (world.probes, world.clock.known) == (1, False)  # in an outage few calls ask again
 

@@ -19,9 +19,10 @@ class World:
         self.now = 100.0
         self.looks = 0
         self.failing = False
+        self.chance = 0.5
         self.gate = asyncio.Event()
         self.gate.set()
-        self.freshness = Freshness(self.look, lambda: self.now)
+        self.freshness = Freshness(self.look, lambda: self.now, chance=lambda: self.chance)
 
     async def look(self) -> None:
         self.looks += 1
@@ -140,17 +141,19 @@ async def test_a_look_that_fails_leaves_what_was_seen_and_is_told(
     assert "what was last seen stands: down" in caplog.text
 
 
-async def test_after_a_failure_there_is_a_pause(world: World) -> None:
+@pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.5), (0.5, 1.0), (0.99, 1.49)])
+async def test_after_a_failure_there_is_a_pause(world: World, chance: float, pause: float) -> None:
+    world.chance = chance
     world.failing = True
     for _ in range(5):
         await world.freshness.ensure()
     assert (world.looks, world.freshness.seen) == (1, False)
 
-    world.now += 0.9
+    world.now += pause - 0.01
     await world.freshness.ensure()
     assert world.looks == 1
 
-    world.now += 0.1
+    world.now += 0.02
     world.failing = False
     await world.freshness.ensure()
     assert (world.looks, world.freshness.seen) == (2, True)
