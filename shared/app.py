@@ -66,6 +66,7 @@ class App:
         tables, blobs: its storage.
         close: ends the connections to it.
         open_container: opens the containers that logs are mirrored to.
+        counters: where the storage counts, too.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class App:
         blobs: Blobs,
         close: Callable[[], Awaitable[None]] | None = None,
         open_container: OpenContainer = _open_container,
+        counters: Counters | None = None,
     ) -> None:
         self.config = settings
         self.tables = tables
         self.blobs = blobs
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "clock", "RowKey": "probe"}))
         self.loops = Loops(tables, blobs, self.clock)
         self.models = ModelCache(blobs, self.counters)
@@ -269,8 +271,9 @@ def current() -> App:
         from shared.storage.azure import AzureStorage  # the SDKs take 0.3 s of a cold start
 
         settings = config.read(os.environ)
-        storage = AzureStorage(settings.storage)
-        _app = (loop, App(settings, storage.tables, storage.blobs, storage.aclose))
+        counters = Counters()
+        storage = AzureStorage(settings.storage, counters.add)
+        _app = (loop, App(settings, storage.tables, storage.blobs, storage.aclose, counters=counters))
     return _app[1]
 
 

@@ -28,6 +28,7 @@ from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.settings import Loop
 from shared.storage import Row, Unavailable
+from shared.storage.azure.calls import Count
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
 T0 = 1_700_000_040.0
@@ -378,8 +379,9 @@ class Account:
     opened: list[str] = []  # noqa: RUF012
     closed = 0
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, count: Count) -> None:
         Account.opened.append(storage)
+        count("storage.busy")
         self.tables, self.blobs = MemoryTables(), MemoryBlobs()
 
     async def aclose(self) -> None:
@@ -402,6 +404,7 @@ async def test_the_process_has_one_app_built_of_its_environment(account: type[Ac
     assert running.current() is app
     assert account.opened == ["an account"]
     assert app.config == Config("an account", "k")
+    assert app.counters["storage.busy"] == 1, "the storage counts where the app does"
 
 
 def test_each_event_loop_has_an_app_of_its_own(account: type[Account]) -> None:

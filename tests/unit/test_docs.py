@@ -31,7 +31,9 @@ def test_every_counter_is_documented_and_no_other() -> None:
     counted = {
         name
         for path in SOURCES
-        for name in re.findall(r'counters\.add\(\s*f?"([a-z_{}]+\.[a-z_{}.]+)"', path.read_text(), re.IGNORECASE)
+        for name in re.findall(
+            r'(?:counters\.add|\.count)\(\s*f?"([a-z_{}]+\.[a-z_{}.]+)"', path.read_text(), re.IGNORECASE
+        )
     }
     counted = {re.sub(r"\{[^}]*\}", "*", name) for name in counted}
     named = {re.sub(r"<[^>]*>", "*", name) for name in documented(r"`([a-z]+\.[a-z_<>]+)`")}

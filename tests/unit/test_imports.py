@@ -22,7 +22,7 @@ LAYERS = (
 )
 """From the bottom up: a module may import those of lower layers, and of its own package."""
 
-_AZURE = ("blobs", "container", "errors", "tables")
+_AZURE = ("blobs", "calls", "container", "errors", "tables")
 KEEPERS = {
     # who may be imported: by which of our modules alone
     "vowpalwabbit": {"shared.learning.model"},

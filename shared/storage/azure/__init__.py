@@ -11,6 +11,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from shared.storage.azure import options
 from shared.storage.azure.blobs import CONTAINER, AzureBlobs
+from shared.storage.azure.calls import Calls, Count
 from shared.storage.azure.container import open_container
 from shared.storage.azure.tables import AzureTables
 
@@ -22,9 +23,10 @@ class AzureStorage:
 
     Args:
         setting: a connection string, or the account's name for access by the app's own identity.
+        count: gets the counters of `calls.Calls`, and storage.lost_answers and storage.torn.
     """
 
-    def __init__(self, setting: str) -> None:
+    def __init__(self, setting: str, count: Count = lambda _: None) -> None:
         self._credential: AsyncTokenCredential | None = None
         if "=" in setting:
             tables = TableServiceClient.from_connection_string(setting, **options.TABLES)
@@ -37,8 +39,9 @@ class AzureStorage:
             tables = TableServiceClient(account.format("table"), credential=credential, **options.TABLES)
             blobs = BlobServiceClient(account.format("blob"), credential=credential, **options.BLOBS)
         self._services = (tables, blobs)
-        self.tables = AzureTables(tables)
-        self.blobs = AzureBlobs(blobs)
+        calls = Calls(count)
+        self.tables = AzureTables(tables, calls)
+        self.blobs = AzureBlobs(blobs, calls)
 
     async def aclose(self) -> None:
         """Close the connections."""

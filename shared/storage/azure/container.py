@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -21,12 +22,14 @@ class AzureContainer:
     async def put(self, name: str, data: bytes) -> None:
         """See `Container.put`."""
         with _discreet():
-            await self._client.upload_blob(name, data, overwrite=True)
+            async with asyncio.timeout(options.FOREIGN):
+                await self._client.upload_blob(name, data, overwrite=True)
 
     async def delete(self, name: str) -> None:
         """See `Container.delete`."""
         with _discreet(), suppress(ResourceNotFoundError):
-            await self._client.delete_blob(name)
+            async with asyncio.timeout(options.FOREIGN):
+                await self._client.delete_blob(name)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,6 +16,8 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.storage import Row
+from shared.storage.azure import options
+from shared.storage.azure.calls import Calls
 from shared.storage.azure.errors import translated
 
 _ETAG_TIME = re.compile(r"datetime'([^']+)'")
@@ -23,8 +26,9 @@ _ETAG_TIME = re.compile(r"datetime'([^']+)'")
 class AzureTables:
     """`Tables` on Azure Table storage."""
 
-    def __init__(self, service: TableServiceClient) -> None:
+    def __init__(self, service: TableServiceClient, calls: Calls) -> None:
         self._service = service
+        self._calls = calls
         self._clients: dict[str, TableClient] = {}
 
     def _client(self, table: str) -> TableClient:
@@ -35,17 +39,17 @@ class AzureTables:
         return self._clients[table]
 
     async def put(self, table: str, row: Row) -> float:
-        """See `Tables.put`.
+        """See `Tables.put`."""
 
-        An upsert, since the SDK repeats only idempotent verbs when a connection breaks.
-        """
-        with translated():
+        async def upsert() -> Mapping[str, Any]:
             try:
-                answer = await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
+                return await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
             except ResourceNotFoundError:
                 await self._service.create_table_if_not_exists(table)
-                answer = await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
-        return _server_time(answer)
+                return await self._client(table).upsert_entity(row, mode=UpdateMode.REPLACE)
+
+        with translated():
+            return _server_time(await self._calls.answer(upsert, options.ROW))
 
     async def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
@@ -56,10 +60,12 @@ class AzureTables:
             parameters={"low": partitions[0], "high": partitions[1]},
             select=None if select is None else list(select),
         )
+        pages = rows.by_page()  # after an error it gives the same page again
         with translated():
             try:
-                async for entity in rows:
-                    yield dict(entity), str(entity.metadata["etag"])
+                while (page := await self._calls.answer(lambda: anext(pages, None), options.LIST)) is not None:
+                    async for entity in page:
+                        yield dict(entity), str(entity.metadata["etag"])
             except ResourceNotFoundError:
                 return  # no such table: nothing was ever written
 
@@ -68,24 +74,27 @@ class AzureTables:
         condition: dict[str, Any] = {}
         if etag is not None:
             condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-        with translated():
-            try:
-                await self._client(table).delete_entity(partition, row, **condition)
-            except ResourceNotFoundError:
-                return
+        with translated(), suppress(ResourceNotFoundError):
+            await self._calls.answer(
+                lambda: self._client(table).delete_entity(partition, row, **condition), options.ROW
+            )
 
     async def names(self, prefix: str) -> list[str]:
         """See `Tables.names`."""
-        query = self._service.query_tables(
-            "TableName ge @low and TableName lt @high", parameters={"low": prefix, "high": prefix + "~"}
-        )
+
+        async def listed() -> list[str]:
+            found = self._service.query_tables(
+                "TableName ge @low and TableName lt @high", parameters={"low": prefix, "high": prefix + "~"}
+            )
+            return [table.name async for table in found]
+
         with translated():
-            return [table.name async for table in query]
+            return await self._calls.answer(listed, options.LIST)
 
     async def drop(self, table: str) -> None:
         """See `Tables.drop`."""
         with translated():
-            await self._service.delete_table(table)
+            await self._calls.answer(lambda: self._service.delete_table(table), options.ROW)
 
 
 def _server_time(answer: Mapping[str, Any]) -> float:
