@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests.integration.served import Served
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-key"
 HEADERS = {"Ocp-Apim-Subscription-Key": KEY, "Content-Type": "application/json"}
+WAIT = 5.0
+"""The loop's reward wait in seconds, as the tests set it."""
 PATIENCE = 40.0
 """Seconds after which an answer counts as one that never came."""
 
@@ -224,3 +227,24 @@ def read_journal(storage: str, loop_id: str) -> tuple[Counter[str], Counter[str]
             return found[0], found[1]
 
     return asyncio.run(read())
+
+
+def check_log(sent: list[Sent], log: Log) -> None:
+    """Every durable event stands once, others once at most, each with the rewards that arrived in its window."""
+    stands = Counter(line["EventId"] for line in log.lines)
+    assert not [one.id for one in sent if one.durable and stands[one.id] != 1]
+    assert not [event_id for event_id, times in stands.items() if times > 1]
+    assert set(stands) <= {one.id for one in sent}
+
+    observed = {o.e: o for o in reversed(sorted(log.observed, key=lambda o: o.t))}  # the first of each event
+    assert not [one.id for one in sent if one.reward == 204 and one.id not in observed]
+    values = {one.id: one.value for one in sent}
+    in_time = 0
+    for line in log.lines:
+        event_id = line["EventId"]
+        first = observed.get(event_id)
+        ranked = datetime.fromisoformat(line["Timestamp"]).timestamp()
+        earned = values[event_id] if first is not None and first.t - ranked < WAIT else 0.0
+        in_time += earned > 0
+        assert -line["_label_cost"] == earned, event_id
+    assert in_time > len(log.lines) / 3

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -44,6 +45,10 @@ class Fault(Enum):
     """It takes effect, and the second half of its answer is missing."""
     TORN = auto()
     """The first half of what it reads is from before the last write that was seen, the second half from after it."""
+
+
+SLOW = (Fault.STALLED, Fault.LATE, Fault.TRICKLED)
+"""Those that take time."""
 
 
 class Request(NamedTuple):
@@ -128,6 +133,8 @@ class Proxy:
     """How often each request came."""
     struck: Counter[Fault] = field(default_factory=Counter)
     """How often each fault was felt."""
+    under_way: int = 0
+    """How many requests are not done with; a late one is only when it has taken effect."""
     given_up: Counter[Fault] = field(default_factory=Counter)
     """How often a client hung up before a stall or a trickle was over."""
 
@@ -176,6 +183,11 @@ class Proxy:
             if service in ("", request.service) and method in ("", request.method) and request.path.startswith(path)
         )
 
+    def settle(self) -> None:
+        """Return when nothing is under way."""
+        while self.under_way:
+            time.sleep(0.05)
+
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         servers = []
@@ -187,10 +199,11 @@ class Proxy:
         await self._over.wait()
         for server in servers:
             server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.01)  # for a connection that was made just before
 
     def _connection(
         self, service: str, port: int
@@ -198,7 +211,12 @@ class Proxy:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while (asked := await _read(reader)) is not None:
-                    if not await self._handle(service, port, asked, reader, writer) or asked.ends:
+                    self.under_way += 1
+                    try:
+                        goes_on = await self._handle(service, port, asked, reader, writer)
+                    finally:
+                        self.under_way -= 1
+                    if not goes_on or asked.ends:
                         break
             writer.transport.abort()  # a reset, not an end, for whoever still waits
 

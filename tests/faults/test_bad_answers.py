@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,11 +10,10 @@ import pytest
 from localhost.azurite import Azurite
 from shared.counters import Counters
 from shared.storage import Conflict, Row, Unavailable
-from shared.storage.azure import AzureStorage, blobs, options
-from tests.faults.proxy import Fault, Proxy, Rule
+from shared.storage.azure import AzureStorage, blobs
+from tests.faults.proxy import SLOW, Fault, Proxy, Rule
 
 FAULTS = [fault for fault in Fault if fault is not Fault.TORN]
-SLOW = (Fault.STALLED, Fault.LATE, Fault.TRICKLED)
 TABLE = f"rank{uuid.uuid4().hex}20231114"
 FOLDER = f"loops/{uuid.uuid4().hex}/"
 ROW: Row = {"PartitionKey": "p", "RowKey": "r", "n": 1}
@@ -32,21 +31,12 @@ def counters() -> Counters:
 
 
 @pytest.fixture
-def through(proxy: Proxy, counters: Counters, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureStorage]:
-    """Storage behind the proxy, with less patience than in production."""
+async def storage(impatient: None, proxy: Proxy, counters: Counters) -> AsyncIterator[AzureStorage]:
+    """Storage behind the proxy."""
     proxy.plan()
-    for waits in (options.TABLES, options.BLOBS, options.READ):
-        monkeypatch.setitem(waits, "read_timeout", 0.5)
-    for limit in ("ROW", "DOCUMENT", "LIST", "BLOB"):
-        monkeypatch.setattr(options, limit, 1.0)
-    yield AzureStorage(proxy.connection_string, counters.add)
-    proxy.plan()
-
-
-@pytest.fixture
-async def storage(through: AzureStorage) -> Any:
-    async with through:
+    async with AzureStorage(proxy.connection_string, counters.add) as through:
         yield through
+    proxy.plan()
 
 
 async def rows(storage: AzureStorage) -> list[Row]:

@@ -3,14 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 
 import pytest
 
 from localhost.azurite import Azurite
-from tests.faults.load import Load, Log, Sent, configure, health, read_joined, serving, wait_until
-
-WAIT = 5.0
+from tests.faults.load import Load, check_log, configure, health, read_joined, serving, wait_until
 
 
 def freeze(azurite: Azurite) -> None:
@@ -63,24 +60,3 @@ def test_an_outage_of_storage_loses_nothing_that_was_acknowledged(
     assert sum(sent.id not in stands for sent in pending) <= counters.get("journal.lost", 0)
     assert counters.get("http.500", 0) == 0
     assert state["waitingBytes"] == 0
-
-
-def check_log(sent: list[Sent], log: Log) -> None:
-    """Every durable event stands once, others once at most, each with the rewards that arrived in its window."""
-    stands = Counter(line["EventId"] for line in log.lines)
-    assert not [one.id for one in sent if one.durable and stands[one.id] != 1]
-    assert not [event_id for event_id, times in stands.items() if times > 1]
-    assert set(stands) <= {one.id for one in sent}
-
-    observed = {o.e: o for o in reversed(sorted(log.observed, key=lambda o: o.t))}  # the first of each event
-    assert not [one.id for one in sent if one.reward == 204 and one.id not in observed]
-    values = {one.id: one.value for one in sent}
-    in_time = 0
-    for line in log.lines:
-        event_id = line["EventId"]
-        first = observed.get(event_id)
-        ranked = datetime.fromisoformat(line["Timestamp"]).timestamp()
-        earned = values[event_id] if first is not None and first.t - ranked < WAIT else 0.0
-        in_time += earned > 0
-        assert -line["_label_cost"] == earned, event_id
-    assert in_time > len(log.lines) / 3

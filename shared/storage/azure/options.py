@@ -13,8 +13,8 @@ BLOBS = {**_ONCE, "read_timeout": 10, "max_single_put_size": _SINGLE_TRANSFER, "
 READ: dict[str, Any] = {"read_timeout": 2}
 """Of one read of blobs, whose first byte comes at once; after a write storage may have megabytes to put away."""
 
-ROW = 10.0
-"""One row's whole call may take; a token for it may have to be fetched first."""
+ROW = 5.0
+"""One row's whole call may take: time for another try before its bucket closes, and for fetching a token first."""
 DOCUMENT = 10.0
 """The whole read of a blob that is looked at every few seconds."""
 LIST = 30.0
