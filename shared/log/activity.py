@@ -8,15 +8,17 @@ ever added twice or taken away late, which costs a look and nothing else.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shared.log.buckets import BUCKET, Waits, grace
+from shared.log.buckets import BUCKET, LONG, Waits, grace, slice_length
 from shared.storage import Conflict, Row, Tables
 
 TABLE = "activity"
 _JOIN = "join"
 _TRAIN = "train"
 _SWEEP = "sweep"
+_DAYS = 2 * 86_400.0
+"""Seconds of wait above which a note stands for a day: all notes of a wait are read at once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +29,8 @@ class Span:
         start, end: the first bucket, and the one after the last.
         shard: the shard with rows.
         loop_id: the loop.
-        due: when the join can take the first bucket, by the storage's clock.
+        due: when the join can do something about it: take the first bucket or, where the wait is long and the
+            span's observations are not routed yet, route them. By the storage's clock.
     """
 
     start: int
@@ -43,16 +46,30 @@ class Span:
 
 
 def span_of(loop_id: str, shard: int, bucket: int, waits: Waits) -> Span:
-    """The span a bucket's rows are noted under: a minute, or an hour where the loop waits for hours."""
+    """The span a bucket's rows are noted under: a minute, an hour where the loop waits for hours, or a day for days."""
     wait = waits.at(bucket)
-    length = 60 if wait < 3600 else 3600
+    length = 60 if wait < 3600 else 3600 if wait <= _DAYS else 86_400
     start = bucket // length * length
-    return Span(start, start + length, shard, loop_id, start + BUCKET + wait + BUCKET + grace(wait))
+    due = start + slice_length(wait) + BUCKET + grace(wait) if wait > LONG else joins(start, wait)
+    return Span(start, start + length, shard, loop_id, due)
+
+
+def joins(start: int, wait: float) -> float:
+    """When the join can take a bucket with a wait, by the storage's clock."""
+    return start + BUCKET + wait + BUCKET + grace(wait)
 
 
 async def note_rows(tables: Tables, span: Span) -> None:
     """Note that the span holds rows, or is about to."""
     await tables.put(TABLE, {"PartitionKey": _JOIN, "RowKey": span.row_key, "due": float(span.due)})
+
+
+async def routed(tables: Tables, span: Span, wait: float) -> Span:
+    """Note that a span's observations are routed, and nothing is to be done about it until its wait has passed."""
+    later = replace(span, due=max(span.due, joins(span.start, wait)))
+    if later != span:
+        await note_rows(tables, later)
+    return later
 
 
 async def noted(tables: Tables) -> dict[str, list[Span]]:

@@ -7,6 +7,7 @@ All times are seconds since the epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,15 @@ SETTINGS_LAG = 10
 """Seconds after which every instance surely knows a changed setting: twice the 5 s that it may take."""
 
 LONGEST_GRACE = 90.0
+
+LONG = 7200.0
+"""Seconds; the observations of events with longer waits are routed to them in slices (docs/adr/0017)."""
+_SLICES = (86_400, 21_600, 3600, 600)
+_READS = 12
+"""How often a row of observations is read at most, for windows that each read a whole wait of them."""
+_BRISK = 60.0
+"""Seconds of wait below which people watch a loop learn: its windows are a tenth of the wait, and come one so soon
+after the other that the process has kept what they read again."""
 
 
 def bucket_of(time: float) -> int:
@@ -36,6 +46,18 @@ def grace(wait: float) -> float:
     Short waits are for people who watch a loop learn; long ones can afford a long outage.
     """
     return min(LONGEST_GRACE, max(4.0, wait / 3))
+
+
+def least_window(wait: float) -> int:
+    """Seconds that a window of a loop with such a wait spans at least, where more of it is not closed yet."""
+    if wait < _BRISK:
+        return next_bucket(wait / 10)
+    return next_bucket((wait + EARLY + BUCKET) / (_READS - 1))
+
+
+def slice_length(wait: float) -> int:
+    """Seconds of a slice of a loop with such a wait: a twenty-fourth of it or less, a day at most."""
+    return next((length for length in _SLICES if length <= wait / 24), _SLICES[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +95,14 @@ class Waits:
     def changes(self, after: int, until: int) -> Iterator[int]:
         """The buckets in (after, until) from which another wait holds."""
         return (since for since, _ in self.steps[1:] if after < since < until)
+
+    def long_stretches(self, after: int) -> Iterator[tuple[int, float, float]]:
+        """The stretches of buckets with a long wait that end after a bucket: (first, end or infinity, wait)."""
+        first = [0, *(since for since, _ in self.steps[1:])]
+        ends = [*(float(since) for since in first[1:]), math.inf]
+        for since, until, (_, wait) in zip(first, ends, self.steps, strict=True):
+            if wait > LONG and until > after:
+                yield since, until, wait
 
     def with_change(self, since: int, wait: float, forget_before: int) -> Waits:
         """These waits with another one from a bucket on, less what no event after `forget_before` can need."""

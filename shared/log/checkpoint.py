@@ -1,11 +1,14 @@
-"""Turns how far a loop's join has come into one blob, moved by compare-and-swap (docs/adr/0003)."""
+"""Turns how far a loop's join has come into one blob, moved by compare-and-swap (docs/adr/0003, docs/adr/0017)."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
 
 import msgspec
 
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
+from shared.log.slices import Slice
 from shared.storage import Blobs, documents
 
 
@@ -17,12 +20,14 @@ class Plan(msgspec.Struct, frozen=True):
         end: the bucket after its last.
         rules: it is joined by; kept, so that whoever carries the plan out writes the same bytes.
         generation: of the blobs that it becomes.
+        routed: whether its rewards are in the slices' mail, and need not be looked for in the journal.
     """
 
     start: int
     end: int
     rules: Rules
     generation: int = 0
+    routed: bool = False
 
 
 class Checkpoint(msgspec.Struct, omit_defaults=True):
@@ -32,6 +37,8 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         watermark: every bucket before it is in the joined log, or was given up.
         since: what is in the joined log before this time is deleted, or about to be; see `shared.log.retention`.
         plan: the window in work, or None.
+        sliced: every slice before it is stored, of what has a long wait; see `shared.log.router`.
+        slice: the slice in work, or None.
         generation: of what is written from now on; each erasure begins another one.
         erasures: those in force.
         shards: every shard that ever held rows of this loop.
@@ -42,6 +49,8 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     watermark: int = 0
     since: int = 0
     plan: Plan | None = None
+    sliced: int = 0
+    slice: Slice | None = None
     generation: int = 0
     erasures: list[Erasure] = []
     shards: list[int] = msgspec.field(default_factory=list)
@@ -52,6 +61,11 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     duplicates: int = 0
     empty_slots: int = 0
     format: int = 1
+
+    @property
+    def journal_state(self) -> Hashable:
+        """What changes whenever rows of the journal may have been rewritten."""
+        return (self.generation, tuple(self.erasures))
 
 
 def path(loop_id: str) -> str:

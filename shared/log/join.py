@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from shared.log.buckets import EARLY
+from shared.log.inbox import matching, order
 from shared.log.records import (
     APPRENTICE,
     ONLINE,
@@ -59,7 +60,8 @@ class Joined:
         rewarded: events with at least one reward.
         retries: repeated event ids within two minutes, left out: a client's retry of the same decision.
         inactive: deferred events that were never activated; they are in `lines`, marked `_skipLearn`.
-        duplicates: observations repeated under one request id, left out.
+        duplicates: observations of an event repeated under one request id, left out.
+        surplus: observations of events that have more than a thousand, left out; see `inbox.MOST`.
         empty_slots: slots for which earlier ones had left no action; they are in `lines`, without a label.
     """
 
@@ -69,6 +71,7 @@ class Joined:
     retries: int = 0
     inactive: int = 0
     duplicates: int = 0
+    surplus: int = 0
     empty_slots: int = 0
 
 
@@ -93,7 +96,9 @@ def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterab
         rules: see `Rules`.
     """
     result = Joined()
-    observations = _by_event(observed, result)
+    observations: dict[str, list[Observed]] = defaultdict(list)
+    for o in sorted(observed, key=order):
+        observations[o.e].append(o)
     last_seen: dict[bytes, float] = {}
     for marks in earlier:
         for digest, time in unmark(marks):
@@ -104,24 +109,12 @@ def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterab
         if before is not None and event.t - before < EARLY:
             result.retries += 1
             continue
-        matching = [o for o in observations.get(event_key(event.e), ()) if -EARLY < o.t - event.t < rules.wait]
-        result.lines.append(_line(event, matching, rules, result))
+        found = matching(observations.get(event_key(event.e), ()), event.t, rules.wait)
+        result.duplicates += found.duplicates
+        result.surplus += found.surplus
+        result.lines.append(_line(event, found.observations, rules, result))
         result.events.append(event)
     return result
-
-
-def _by_event(observed: Iterable[Observed], result: Joined) -> dict[str, list[Observed]]:
-    """Observations by event in order of arrival, none twice under one request id."""
-    found: dict[str, list[Observed]] = defaultdict(list)
-    seen: set[tuple[str, str, str]] = set()
-    for o in sorted(observed, key=lambda o: (o.t, o.q or "", o.v, o.k, o.s or [])):
-        if o.q is not None and (o.e, o.q, o.k) in seen:
-            result.duplicates += 1
-            continue
-        if o.q is not None:
-            seen.add((o.e, o.q, o.k))
-        found[o.e].append(o)
-    return found
 
 
 def _line(event: Ranked, observations: Sequence[Observed], rules: Rules, result: Joined) -> bytes:

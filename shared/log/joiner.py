@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, index, joined, retention, rows
+from shared.log import activity, index, joined, retention, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
-from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, day_of, days, next_bucket
+from shared.log.buckets import EARLY, LONG, Waits, bucket_of, day_of, least_window, next_bucket
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.erasure import Erased
+from shared.log.inbox import Inbox
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
-from shared.log.records import Observed, decode_observed, event_key, readable
+from shared.log.load import Load
+from shared.log.reader import Reader
+from shared.log.records import decode_observed, readable
+from shared.log.router import Router
 from shared.storage import Blobs, Conflict, Row, Tables
 
 log = logging.getLogger("rankloop.join")
@@ -33,9 +36,6 @@ MAX_EVENTS = 10_000
 """Events of a window, about: more would only cost memory."""
 MAX_BYTES = 64 * 1024 * 1024
 """Of a window's rank lines, about; the join holds twice as much."""
-_LEAST = 0.1
-"""Of the reward wait, which a window spans at least: for each window the observations of a whole wait are read. With
-windows of 5 s and a wait of ten minutes each one would be read 120 times."""
 _FIRST_LOOK = 60
 """Seconds whose rows are counted first, then twice as many: a backlog must not be counted whole for each window."""
 _Key = tuple[str, str, str]
@@ -68,6 +68,8 @@ class Joiner:
     """
 
     def __init__(self, tables: Tables, blobs: Blobs, counters: Counters, prune: bool = False) -> None:
+        self._reader = Reader(tables)
+        self._router = Router(self._reader, blobs, _load)
         self._tables = tables
         self._blobs = blobs
         self._counters = counters
@@ -92,69 +94,106 @@ class Joiner:
                 for span in past:
                     await activity.forget(self._tables, span)
                 spans = [span for span in spans if span.end > checkpoint.watermark]
+            spans = [
+                await activity.routed(self._tables, span, wait)
+                if (wait := loop.waits.at(span.start)) > LONG and span.end + EARLY <= checkpoint.sliced
+                else span
+                for span in spans
+            ]
+            closed = bucket_of(loop.waits.closed_before(now - _MARGIN))
             try:
+                if await self._slice(loop, checkpoint, etag, spans, closed):
+                    continue
                 if checkpoint.plan is None:
-                    planned = await self._plan(loop, checkpoint, spans, now)
+                    planned = await self._plan(loop, checkpoint, spans, closed)
                     if planned is None:
                         return passed
                     etag = await checkpoints.save(self._blobs, loop.loop_id, planned, etag)
                     checkpoint = planned
-                elif checkpoint.plan.end > self._closed(loop, checkpoint.plan.start, now):
+                elif not checkpoint.plan.routed and checkpoint.plan.end > _limit(loop, checkpoint.plan.start, closed):
                     return passed  # a later run's plan, and not closed yet by what this one knows
-                await self._carry_out(loop, checkpoint, etag, spans, now)
+                await self._carry_out(loop, checkpoint, etag, spans, closed)
             except Conflict:
                 self._counters.add("join.rivals")  # another run was quicker: go on from where it is
                 continue
             passed += 1
 
+    async def _slice(
+        self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], closed: int
+    ) -> bool:
+        """Route one more slice, where one is closed; whether the checkpoint has moved."""
+        if checkpoint.slice is None:
+            planned = await self._router.plan(loop.loop_id, loop.waits, checkpoint, spans, closed)
+            if planned is None:
+                return False
+            etag = await checkpoints.save(self._blobs, loop.loop_id, planned, etag)
+            checkpoint = planned
+        elif checkpoint.slice.end > closed:
+            return False  # a later run's
+        await self._router.carry_out(loop.loop_id, loop.waits, checkpoint, etag)
+        self._counters.add("join.slices")
+        return True
+
     async def _plan(
-        self, loop: LoopRules, checkpoint: Checkpoint, spans: Sequence[Span], now: float
+        self, loop: LoopRules, checkpoint: Checkpoint, spans: Sequence[Span], closed: int
     ) -> Checkpoint | None:
         """The checkpoint with the next window planned, or None when none is closed."""
         ahead = [span for span in spans if span.end > checkpoint.watermark]
         if not ahead:
             return None
-        shards = sorted({*checkpoint.shards, *(span.shard for span in spans)})
         start = max(checkpoint.watermark, ahead[0].start)
+        planned = msgspec.structs.replace(
+            checkpoint, shards=sorted({*checkpoint.shards, *(span.shard for span in spans)})
+        )
+        routed = loop.waits.at(start) > LONG
+        if routed:
+            window = await self._router.window(loop.loop_id, loop.waits, planned, spans, start, closed)
+        else:
+            window = await self._window(loop, planned, start, ahead[-1].end, closed)
+        if window is None:
+            return None
+        plan = Plan(*window, loop.at(window[0]), checkpoint.generation, routed)
+        return msgspec.structs.replace(planned, plan=plan)
+
+    async def _window(
+        self, loop: LoopRules, checkpoint: Checkpoint, start: int, last: int, closed: int
+    ) -> tuple[int, int] | None:
+        """The window from `start` on whose observations are looked for in the journal, or None if none is closed."""
         hour = (start // 3600 + 1) * 3600  # a window lies in one hour, as its path says
-        whole = min(next(loop.waits.changes(start, hour), hour), ahead[-1].end)  # and is joined by one wait
-        limit = min(whole, self._closed(loop, start, now))
+        whole = min(next(loop.waits.changes(start, hour), hour), last)  # and is joined by one wait
+        limit, least = _limit(loop, start, closed), least_window(loop.waits.at(start))
+        limit = whole if limit >= whole else min(limit, whole - least)  # which leaves no crumb behind
         if limit <= start:
             return None
-        end = await self._cut(loop.loop_id, start, limit, shards)
-        if end == limit < whole and limit - start < _LEAST * loop.waits.at(start):
+        end = await self._cut(loop.loop_id, checkpoint, start, limit)
+        if end == limit < whole and limit - start < least:
             return None  # soon more of it is closed
-        plan = Plan(start, end, loop.at(start), checkpoint.generation)
-        return msgspec.structs.replace(checkpoint, plan=plan, shards=shards)
+        return start, end
 
-    async def _cut(self, loop_id: str, start: int, limit: int, shards: Sequence[int]) -> int:
-        """Where a window from `start` on ends so that it holds about 10,000 events or 64 MB; `limit` at most."""
-        events, size, looked, step = 0, 0, start, _FIRST_LOOK
+    async def _cut(self, loop_id: str, checkpoint: Checkpoint, start: int, limit: int) -> int:
+        """Where a window from `start` on ends so that what it holds fits into memory; `limit` at most."""
+        load, looked, step = _load(), start, _FIRST_LOOK
+        columns, shards = ("PartitionKey", "RowKey", "n", "s"), checkpoint.shards
         while looked < limit:
             ahead = min(limit, looked + step)
-            columns = ("PartitionKey", "RowKey", "n", "s")
-            counted = [row async for row in self._read(loop_id, "rank", looked, ahead, shards, columns)]
-            for bucket, group in groupby(sorted(counted, key=_bucket), key=_bucket):
-                for row in group:
-                    events += int(row["n"])
-                    size += int(row["s"])
-                if events > MAX_EVENTS or size > MAX_BYTES:
-                    return bucket + BUCKET
+            async for row in self._reader.read(loop_id, "rank", looked, ahead, shards, columns):
+                load.add("rank", row)
+            async for row in self._reader.observations(loop_id, looked, ahead, shards, checkpoint.journal_state):
+                load.add("obs", row)
+            if (end := load.fills(start, ahead)) is not None:
+                return end
             looked, step = ahead, 2 * step
         return limit
 
-    def _closed(self, loop: LoopRules, start: int, now: float) -> int:
-        """The bucket that a window from `start` on can reach up to, since all its rewards are in closed buckets."""
-        return bucket_of(loop.waits.closed_before(now - _MARGIN) - loop.waits.at(start))
-
     async def _carry_out(
-        self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], now: float
+        self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], closed: int
     ) -> None:
         """Write the planned window, and move the checkpoint past it."""
-        assert checkpoint.plan is not None  # noqa: S101 - for the type checker
-        window = Window(checkpoint.plan.start, checkpoint.plan.end, checkpoint.plan.generation)
+        plan = checkpoint.plan
+        assert plan is not None  # noqa: S101 - for the type checker
+        window = Window(plan.start, plan.end, plan.generation)
         passed: list[_Key] = []
-        outcome, arrived = await self._join(loop.loop_id, window, checkpoint, checkpoint.plan.rules, passed)
+        outcome, arrived = await self._join(loop.loop_id, plan, checkpoint, passed)
         # The index last: where it stands, so does what it leads to.
         same = await joined.write(self._blobs, loop.loop_id, window, joined.DSJSON, outcome.lines)
         same &= await joined.write(self._blobs, loop.loop_id, window, joined.OBSERVATIONS, arrived)
@@ -171,83 +210,83 @@ class Joiner:
             duplicates=checkpoint.duplicates + outcome.duplicates,
             empty_slots=checkpoint.empty_slots + outcome.empty_slots,
         )
-        following = await self._plan(loop, done, spans, now)
+        following = await self._plan(loop, done, spans, closed)
         await checkpoints.save(self._blobs, loop.loop_id, following or done, etag)
         if outcome.lines:
             await activity.note_joined(self._tables, loop.loop_id)
         self._counters.add("join.windows")
         self._counters.add("join.events", len(outcome.lines))
+        self._counters.add("join.surplus", outcome.surplus)
         if not same:
             self._counters.add("join.late_rows")
             log.warning("%s: rows came after the window was closed and written", window)
-        if self._prune:
-            for key in passed:
-                await self._tables.delete(*key)
+        if plan.routed:
+            await slices.drop(self._blobs, loop.loop_id, window.end)
+        else:
+            self._reader.forget(loop.loop_id, window.end - EARLY)
+        for key in passed:
+            await self._tables.delete(*key)
         if checkpoint.watermark // 86400 != window.end // 86400:
             # The days that no later window reads; never today's, whose name Azure would refuse for a while.
             await retention.drop_journal(self._tables, self._blobs, loop.loop_id, day_of(window.end - 86400))
 
     async def _join(
-        self, loop_id: str, window: Window, checkpoint: Checkpoint, rules: Rules, passed: list[_Key]
+        self, loop_id: str, plan: Plan, checkpoint: Checkpoint, passed: list[_Key]
     ) -> tuple[Joined, list[bytes]]:
         """Read and join a window.
 
         Returns:
             What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
-            rows that no later window reads.
+            rows to be deleted, where rows are: those that no later window reads.
         """
-        keep_from, shards, erased = window.end - EARLY, checkpoint.shards, Erased(checkpoint.erasures)
+        shards, erased = checkpoint.shards, Erased(checkpoint.erasures)
         # What was deleted is no twin of an event that comes later, nor its reward.
-        early = max(window.start - EARLY, checkpoint.since)
+        early = max(plan.start - EARLY, checkpoint.since)
 
         def note(stream: str, row: Row) -> None:
-            if _bucket(row) < keep_from:
-                table = rows.table_name(stream, loop_id, day_of(_bucket(row)))
+            if self._prune and (bucket := rows.bucket_of(row)) < plan.end - EARLY:
+                table = rows.table_name(stream, loop_id, day_of(bucket))
                 passed.append((table, str(row["PartitionKey"]), str(row["RowKey"])))
 
         earlier: list[bytes] = []
         columns = ("PartitionKey", "RowKey", "h")
-        async for row in self._read(loop_id, "rank", early, window.start, shards, columns):
+        async for row in self._reader.read(loop_id, "rank", early, plan.start, shards, columns):
             earlier.append(bytes(row["h"]))  # type: ignore[arg-type]
             note("rank", row)
         ranked: list[bytes] = []
-        async for row in self._read(loop_id, "rank", window.start, window.end, shards):
+        async for row in self._reader.read(loop_id, "rank", plan.start, plan.end, shards):
             ranked += await rows.lines(row, self._blobs)
             note("rank", row)
         events = await asyncio.to_thread(decode_events, ranked)
         if damaged := len(ranked) - len(events):
             self._counters.add("join.damaged", damaged)
-            log.error("%d rank lines of %s cannot be decoded and are not in the log", damaged, window)
+            log.error("%d rank lines of %d-%d cannot be decoded and are not in the log", damaged, plan.start, plan.end)
         events = erased.events(events)
-        keys = {event_key(event.e) for event in events}
-        observed: list[Observed] = []
+        inbox = Inbox(events, plan.rules.wait, early)
         arrived: list[tuple[int, str, list[bytes]]] = []
-        last = next_bucket(window.end + rules.wait) if events else window.end
-        async for row in self._read(loop_id, "obs", early, last, shards):
+        if plan.routed:
+            observed = self._reader.read(loop_id, "obs", early if self._prune else plan.start, plan.end, shards)
+            async for lines in self._router.mail(loop_id, plan.start, plan.end, plan.rules.wait, checkpoint):
+                inbox.add(erased.observations(observations_of(inbox.keys, lines)))
+        else:
+            last = next_bucket(plan.end + plan.rules.wait) if events else plan.end
+            observed = self._reader.observations(loop_id, early, last, shards, checkpoint.journal_state)
+        async for row in observed:
             lines = await rows.lines(row, self._blobs)
-            observed += erased.observations(observations_of(keys, lines))
-            if window.start <= _bucket(row) < window.end:
-                arrived.append((_bucket(row), str(row["RowKey"]), lines))
+            if not plan.routed:
+                inbox.add(erased.observations(observations_of(inbox.keys, lines)))
+            if plan.start <= rows.bucket_of(row) < plan.end:
+                arrived.append((rows.bucket_of(row), str(row["RowKey"]), lines))
             note("obs", row)
-        outcome = await asyncio.to_thread(join, events, observed, earlier, rules)
+        outcome = await asyncio.to_thread(join, events, inbox.observed(), earlier, plan.rules)
+        outcome.surplus += inbox.left_out
         return outcome, erased.observation_lines([line for _, _, lines in sorted(arrived) for line in lines])
 
-    async def _read(
-        self,
-        loop_id: str,
-        stream: str,
-        start: int,
-        end: int,
-        shards: Sequence[int],
-        select: Sequence[str] | None = None,
-    ) -> AsyncIterator[Row]:
-        """The journal rows of buckets [start, end): one range query a day and shard, each by bucket and writer."""
-        for day, first, last in days(start, end):
-            for shard in shards:
-                between = (rows.partition_key(shard, first), rows.partition_key(shard, last))
-                async for row, _ in self._tables.query(rows.table_name(stream, loop_id, day), between, select):
-                    yield row
+
+def _load() -> Load:
+    return Load(MAX_EVENTS, MAX_BYTES)
 
 
-def _bucket(row: Row) -> int:
-    return rows.bucket_of_partition(str(row["PartitionKey"]))
+def _limit(loop: LoopRules, start: int, closed: int) -> int:
+    """The bucket that a window from `start` on can reach up to, since all its rewards are in closed buckets."""
+    return bucket_of(closed - loop.waits.at(start))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.log import activity, joined, rows
+from shared.log import activity, joined, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import BUCKET, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint
@@ -53,9 +53,10 @@ async def clear(blobs: Blobs, loop_id: str, now: float) -> int:
 
     def move(held: Checkpoint) -> Checkpoint:
         watermark = max(held.watermark, until)
-        return msgspec.structs.replace(held, watermark=watermark, since=watermark, plan=None)
+        return msgspec.structs.replace(held, watermark=watermark, since=watermark, plan=None, slice=None)
 
     since = (await _change(blobs, loop_id, move)).since
+    await slices.drop(blobs, loop_id, since)
     await _prune(blobs, loop_id, since)
     return since
 
@@ -82,7 +83,9 @@ async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending:
 
     checkpoint = await _change(blobs, loop_id, move)
     # The join drops them as it goes; this is for a loop that has fallen silent, or whose log was cleared.
-    await drop_journal(tables, blobs, loop_id, day_of(max(0, int(checkpoint.watermark if pending else now) - DAY)))
+    passed = int(checkpoint.watermark if pending else now)
+    await drop_journal(tables, blobs, loop_id, day_of(max(0, passed - DAY)))
+    await slices.drop(blobs, loop_id, passed)
     return await _prune(blobs, loop_id, checkpoint.since)
 
 

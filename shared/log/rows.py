@@ -54,6 +54,11 @@ def bucket_of_partition(partition: str) -> int:
     return int(partition[3:])
 
 
+def bucket_of(row: Row) -> int:
+    """The bucket of a row."""
+    return bucket_of_partition(str(row["PartitionKey"]))
+
+
 def compress(lines: Sequence[bytes]) -> bytes:
     """The lines as one zstd frame."""
     compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)

@@ -14,7 +14,7 @@ def tables() -> MemoryTables:
     return MemoryTables()
 
 
-@given(st.integers(0, 20_000).map(lambda n: T0 + 5 * n), st.sampled_from([5.0, 600.0, 3599.0, 3600.0, 172_800.0]))
+@given(st.integers(0, 20_000).map(lambda n: T0 + 5 * n), st.sampled_from([5.0, 600.0, 3599.0, 3600.0, 7200.0]))
 def test_a_span_holds_its_bucket_and_is_due_when_its_first_can_be_joined(bucket: int, wait: float) -> None:
     span = span_of(LOOP, 1, bucket, Waits(((0, wait),)))
 
@@ -23,6 +23,27 @@ def test_a_span_holds_its_bucket_and_is_due_when_its_first_can_be_joined(bucket:
     assert span.start % (span.end - span.start) == 0
     # An event of the first bucket may be rewarded until start + 5 + wait, in a bucket that ends 5 s later at most.
     assert span.due == span.start + BUCKET + wait + BUCKET + grace(wait)
+
+
+@pytest.mark.parametrize(
+    ("wait", "length", "routed"),
+    [(7201, 3600, 600), (86_400, 3600, 3600), (172_800, 3600, 3600), (5_184_000, 86_400, 86_400)],
+)
+async def test_a_span_with_a_long_wait_is_due_when_it_can_be_routed_and_then_when_it_can_be_joined(
+    tables: MemoryTables, wait: float, length: int, routed: int
+) -> None:
+    span = span_of(LOOP, 1, T0, Waits(((0, wait),)))
+    await activity.note_rows(tables, span)
+
+    assert span.end - span.start == length
+    assert span.due == span.start + routed + BUCKET + 90
+
+    later = await activity.routed(tables, span, wait)
+
+    assert later.due == span.start + BUCKET + wait + BUCKET + 90
+    assert (await activity.noted(tables))[LOOP] == [later]
+    assert await activity.routed(tables, later, wait) == later
+    assert later.row_key == span.row_key
 
 
 async def test_notes_come_back_by_loop_in_order_of_time(tables: MemoryTables) -> None:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from shared.log.buckets import (
     BUCKET,
+    EARLY,
+    LONG,
     LONGEST_GRACE,
     SETTINGS_LAG,
     Waits,
@@ -14,7 +16,9 @@ from shared.log.buckets import (
     days,
     grace,
     iso,
+    least_window,
     next_bucket,
+    slice_length,
 )
 
 T0 = 1_700_000_000
@@ -130,3 +134,35 @@ def test_times_are_written_in_utc_with_microseconds() -> None:
     assert iso(1_700_000_000.5) == "2023-11-14T22:13:20.500000Z"
     assert day_of(1_700_006_399) == "20231114"
     assert day_of(1_700_006_400) == "20231115"
+
+
+@given(st.floats(60, LONG))
+def test_a_row_of_observations_is_read_by_twelve_windows_at_most(wait: float) -> None:
+    least = least_window(wait)
+
+    # A window from s on reads the buckets from s - 120 to s + least + wait, to the end of the bucket.
+    reads = -(-(EARLY + least + next_bucket(wait)) // least)
+    assert least % BUCKET == 0
+    assert reads <= 12
+
+
+@pytest.mark.parametrize(("wait", "least"), [(5, 5), (15, 5), (59, 10), (60, 20), (600, 70), (7200, 670)])
+def test_short_waits_make_short_windows(wait: float, least: int) -> None:
+    assert least_window(wait) == least
+
+
+@given(st.floats(LONG + 1, 60 * 86_400))
+def test_a_window_that_waits_long_gets_its_mail_from_a_bounded_number_of_slices(wait: float) -> None:
+    length = slice_length(wait)
+
+    assert 86_400 % length == 0
+    assert wait / length <= 145
+    assert length <= max(600, wait / 24)
+
+
+def test_long_stretches_are_those_that_end_later() -> None:
+    waits = Waits(((7, 5.0), (100, LONG), (200, LONG + 5), (300, 5.0), (400, 90_000.0)))
+
+    assert list(waits.long_stretches(0)) == [(200, 300, LONG + 5), (400, float("inf"), 90_000.0)]
+    assert list(waits.long_stretches(300)) == [(400, float("inf"), 90_000.0)]
+    assert list(Waits(((7, 9000.0),)).long_stretches(0)) == [(0, float("inf"), 9000.0)]
