@@ -35,7 +35,9 @@ class ServiceConfigurationV10(
 ):
     """The ServiceConfiguration of v1.0."""
 
-    reward_wait_time: Annotated[str, _duration("How long after its Rank a reward counts; 5 s to 2 days.")]
+    reward_wait_time: Annotated[
+        str, _duration("How long after its Rank a reward counts; 5 s to 2 days, or what limits say.")
+    ]
     default_reward: Annotated[float, _from_to(-1, 1, "The reward of an event that got none.")]
     reward_aggregation: Annotated[str, Meta(description="earliest, average, median, sum, min or max.")]
     exploration_percentage: Annotated[float, _from_to(0, 1, "The share of decisions that explore.")]

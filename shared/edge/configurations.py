@@ -30,7 +30,7 @@ async def put_service_configuration(app: App, call: Call) -> Reply:
 
     def change(loop: Loop) -> Loop:
         held = loop.configuration
-        configuration = service.put(given, held, loop.multi_slot)
+        configuration = service.put(given, held, loop.multi_slot, loop.limits.longest_reward_wait)
         if configuration.exploration_percentage == held.exploration_percentage:
             return replace(loop, configuration=configuration)
         arguments = policy.with_exploration(loop.policy.arguments, configuration.exploration_percentage)

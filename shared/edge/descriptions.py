@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
 from shared.contract.versions import ALL, Version
-from shared.edge import configurations, events, health, logs, loops, models, schemas
+from shared.edge import configurations, events, health, limits, logs, loops, models, schemas
 from shared.edge.calls import Operation
 
 CHOOSING, CONFIGURATION, EVALUATIONS = "Choosing", "Configuration", "Evaluations"
@@ -219,6 +219,15 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
     models.delete_model: Description(MODEL, "Forget what was learned", 204),
     models.get_model_properties: Description(MODEL, "Get when the model was made", answer=schemas.ModelProperties),
     health.get_health: Description(RANKLOOP, "Get how far the log and the model are", answer=schemas.Health),
+    limits.get_limits: Description(RANKLOOP, "Get how far the loop's settings may go", answer=limits.LimitsContract),
+    limits.put_limits: Description(
+        RANKLOOP,
+        "Let the loop's settings go further",
+        answer=limits.LimitsContract,
+        codes=("InvalidRequest",),
+        example={"longestRewardWait": "P60D"},
+        details="For owners alone: what waits long costs storage.",
+    ),
     loops.list_loops: Description(RANKLOOP, "List the loops", answer=loops.LoopList),
     loops.create_loop: Description(
         RANKLOOP,

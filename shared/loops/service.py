@@ -112,13 +112,16 @@ _SHAPING = (
 )
 
 
-def put(given: ServiceConfigurationV10, held: ServiceConfiguration, multi_slot: bool) -> ServiceConfiguration:
+def put(
+    given: ServiceConfigurationV10, held: ServiceConfiguration, multi_slot: bool, longest_wait: float = LONGEST_WAIT
+) -> ServiceConfiguration:
     """The settings that a PUT results in.
 
     Args:
         given: the body.
         held: the settings so far.
         multi_slot: whether the loop's policy is, which auto-optimization is not for.
+        longest_wait: seconds of rewardWaitTime at most.
 
     Raises:
         ApiError: BadRequest when a duration or date cannot be read; InvalidServiceConfiguration or the member's own
@@ -126,13 +129,13 @@ def put(given: ServiceConfigurationV10, held: ServiceConfiguration, multi_slot: 
             with reward rules; ProblemTypeIncompatibleWithAutoOptimization.
     """
     changes: dict[str, Any] = {
-        "reward_wait_time": _duration(
-            given.reward_wait_time, "rewardWaitTime", (SHORTEST, LONGEST_WAIT), "InvalidRewardWaitTime"
+        "reward_wait_time": duration(
+            given.reward_wait_time, "rewardWaitTime", (SHORTEST, longest_wait), "InvalidRewardWaitTime"
         ),
         "default_reward": _number(given.default_reward, "defaultReward", -1.0, 1.0),
         "reward_aggregation": _one_of(given.reward_aggregation, "rewardAggregation", tuple(AGGREGATIONS)),
         "exploration_percentage": _number(given.exploration_percentage, "explorationPercentage", 0.0, 1.0),
-        "model_export_frequency": _duration(
+        "model_export_frequency": duration(
             given.model_export_frequency, "modelExportFrequency", (SHORTEST, LONGEST_EXPORT)
         ),
         "log_retention_days": given.log_retention_days,
@@ -161,7 +164,7 @@ def _optional(given: ServiceConfigurationV10) -> dict[str, Any]:
         message = f"logMirrorSasUri must have {MAX_URI} characters at most."
         raise ApiError("InvalidServiceConfiguration", message, "logMirrorSasUri")
     if (frequency := sent.get("auto_optimization_frequency")) is not None:
-        sent["auto_optimization_frequency"] = _duration(frequency, "autoOptimizationFrequency", OPTIMIZATION_FREQUENCY)
+        sent["auto_optimization_frequency"] = duration(frequency, "autoOptimizationFrequency", OPTIMIZATION_FREQUENCY)
     if (start := getattr(given, "auto_optimization_start_date", None)) is not None:
         try:
             sent["auto_optimization_start"] = instants.parse(start)
@@ -222,7 +225,18 @@ def _one_of(value: str, name: str, names: tuple[str, ...]) -> str:
     raise ApiError("InvalidServiceConfiguration", message, name)
 
 
-def _duration(value: str, name: str, between: tuple[float, float], code: str = "InvalidServiceConfiguration") -> float:
+def duration(value: str, name: str, between: tuple[float, float], code: str = "InvalidServiceConfiguration") -> float:
+    """The seconds of a member that is a duration.
+
+    Args:
+        value: as it was sent.
+        name: of the member.
+        between: the least and the most seconds.
+        code: of the refusal where it is out of range.
+
+    Raises:
+        ApiError: `code`, or BadRequest when it is no duration.
+    """
     try:
         seconds = durations.parse(value)
     except ValueError as e:

@@ -13,6 +13,7 @@ from shared.log.buckets import Waits
 from shared.log.joiner import LoopRules
 from shared.loops import policy
 from shared.loops.keys import NAMES
+from shared.loops.limits import PERSONALIZERS, Limits
 from shared.loops.policy import DEFAULT_ARGUMENTS, Policy, Problem, with_exploration
 from shared.loops.service import ServiceConfiguration
 from shared.storage import StorageError, documents
@@ -31,6 +32,7 @@ class Loop:
         created: when it was made, in seconds since the epoch.
         edited: when what shapes learning was last changed, or None.
         etag: the state of its settings blob.
+        limits: how far its settings may go.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Loop:
     created: float = 0.0
     edited: float | None = None
     etag: str = ""
+    limits: Limits = PERSONALIZERS
 
     def rules(self) -> LoopRules:
         """The loop as the join sees it."""
@@ -60,6 +63,7 @@ class _Settings(msgspec.Struct):
     keys: Annotated[list[str], msgspec.Meta(max_length=len(NAMES))] = []
     created: float = 0.0
     edited: float | None = None
+    limits: Limits = PERSONALIZERS
     format: int = documents.FORMAT
 
 
@@ -82,10 +86,11 @@ def encode(loop: Loop, held: bytes = b"{}") -> bytes:
         [key.hex() for key in loop.keys],
         loop.created,
         loop.edited,
+        loop.limits,
     )
     before, now = orjson.loads(held), msgspec.to_builtins(known)
-    configuration = {**before.get("configuration", {}), **now["configuration"]}
-    return orjson.dumps({**before, **now, "configuration": configuration})
+    inner = {name: {**before.get(name, {}), **now[name]} for name in ("configuration", "limits")}
+    return orjson.dumps({**before, **now, **inner})
 
 
 def decode(loop_id: str, data: bytes, etag: str) -> Loop:
@@ -114,4 +119,5 @@ def decode(loop_id: str, data: bytes, etag: str) -> Loop:
         held.created,
         held.edited,
         etag,
+        held.limits,
     )

@@ -47,7 +47,7 @@ list_evaluations get_evaluation put_evaluation delete_evaluation
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health list_loops create_loop delete_loop replace_key
+get_health get_limits put_limits list_loops create_loop delete_loop replace_key
 """
 # The second one is left without an action where the first one takes b.
 SLOTS = [{"id": "s1", "baselineAction": "a"}, {"id": "s2", "baselineAction": "b", "excludedActions": ["a"]}]
@@ -100,7 +100,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 123
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 125
     assert set(DESCRIPTIONS) | set(JOBS) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert not set(DESCRIPTIONS) & set(JOBS)
 

@@ -1,0 +1,48 @@
+"""Turns calls on a loop's limits into what its owner lets it do beyond Personalizer (docs/adr/0017)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from shared.app import App
+from shared.contract import durations
+from shared.contract.decoding import decode
+from shared.edge.calls import Call, Reply, reply_json
+from shared.loops import limits
+from shared.loops.settings import Loop
+
+
+class LimitsContract(msgspec.Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """How far a loop's settings may go. What a PUT leaves out keeps its value."""
+
+    longest_reward_wait: Annotated[
+        str | None,
+        Meta(
+            description="The longest rewardWaitTime; 5 s to 60 days, 2 days where nobody has changed it.",
+            extra_json_schema={"format": "duration"},
+            examples=["P60D"],
+        ),
+    ] = None
+
+
+async def get_limits(app: App, call: Call) -> Reply:
+    """GET rankloop/v1/limits."""
+    return _reply(call.loop)
+
+
+async def put_limits(app: App, call: Call) -> Reply:
+    """PUT rankloop/v1/limits: for owners alone, since what waits long costs storage."""
+    given = decode(call.body, LimitsContract)
+
+    def change(loop: Loop) -> Loop:
+        return replace(loop, limits=limits.put(given.longest_reward_wait, loop.limits, loop.configuration))
+
+    return _reply(await app.loops.change(call.name, change))
+
+
+def _reply(loop: Loop) -> Reply:
+    return reply_json(LimitsContract(durations.spell(loop.limits.longest_reward_wait)))

@@ -1,0 +1,95 @@
+"""Calls on a loop's limits: what its owner alone may widen, and what its settings may be then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.edge.inmemory import InMemory, error, refusal
+
+LIMITS = "rankloop/v1/limits"
+SERVICE = "personalizer/v1.0/configurations/service"
+
+
+async def settings(served: InMemory, loop: str = "", **changed: Any) -> dict[str, Any]:
+    held = {**await served.json("GET", f"{loop}{SERVICE}"), **changed}
+    return held
+
+
+async def test_a_wait_of_more_than_two_days_takes_the_owners_leave(served: InMemory) -> None:
+    wished = await settings(served, rewardWaitTime="P60D")
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+    assert await refusal(served("PUT", SERVICE, wished)) == (400, "InvalidRewardWaitTime")
+
+    assert await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"}) == {"longestRewardWait": "P60D"}
+
+    assert (await served.json("PUT", SERVICE, wished))["rewardWaitTime"] == "P60D"
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P60D"}
+    longer = {**wished, "rewardWaitTime": "P60DT1S"}
+    assert await refusal(served("PUT", SERVICE, longer)) == (400, "InvalidRewardWaitTime")
+
+
+async def test_the_log_is_kept_for_longer_than_the_wait(served: InMemory) -> None:
+    await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"})
+    wished = await settings(served, rewardWaitTime="P60D", logRetentionDays=60)
+
+    assert await refusal(served("PUT", SERVICE, wished)) == (400, "InvalidLogRetentionDays")
+    await served.json("PUT", SERVICE, {**wished, "logRetentionDays": 61})
+
+
+async def test_the_limits_of_a_loop_are_its_own_and_its_key_changes_them_not(served: InMemory) -> None:
+    key, _ = await served.make_loop("news")
+    path = f"loops/news/{LIMITS}"
+
+    refused = served("PUT", path, {"longestRewardWait": "P60D"}, ocp_apim_subscription_key=key)
+    assert await refusal(refused) == (403, "Forbidden")
+    await served.json("PUT", path, {"longestRewardWait": "P3D"})
+
+    assert await served.json("GET", path, ocp_apim_subscription_key=key) == {"longestRewardWait": "P3D"}
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+    wished = await settings(served, "loops/news/", rewardWaitTime="P3D")
+    await served.json("PUT", f"loops/news/{SERVICE}", wished, ocp_apim_subscription_key=key)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "BadRequest"),
+        ([], "BadRequest"),
+        ({"longestRewardWait": 5}, "BadRequest"),
+        ({"longestRewardWait": "soon"}, "BadRequest"),
+        ({"longestRewardWait": "PT4S"}, "InvalidRequest"),
+        ({"longestRewardWait": "P60DT1S"}, "InvalidRequest"),
+        ({"longestRewardWait": "PT599S"}, "InvalidRequest"),
+    ],
+)
+async def test_limits_out_of_bounds_change_nothing(served: InMemory, body: Any, code: str) -> None:
+    refused = error(await served("PUT", LIMITS, body))
+
+    assert refused["code"] == code
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+
+
+async def test_what_is_left_out_keeps_its_value(served: InMemory) -> None:
+    await served.json("PUT", LIMITS, {"longestRewardWait": "PT10M"})
+
+    assert await served.json("PUT", LIMITS, {}) == {"longestRewardWait": "PT10M"}
+    wished = await settings(served, rewardWaitTime="PT11M")
+    assert "PT10M" in error(await served("PUT", SERVICE, wished))["message"]
+
+
+async def test_a_limit_below_the_wait_in_force_says_what_to_do_first(served: InMemory) -> None:
+    refused = error(await served("PUT", LIMITS, {"longestRewardWait": "PT1M"}))
+
+    assert refused["target"] == "longestRewardWait"
+    assert "rewardWaitTime, which is PT10M" in refused["message"]
+
+
+async def test_new_limits_are_no_edit_of_what_is_learned(served: InMemory) -> None:
+    path = "personalizer/v1.1-preview.3/configurations/service"
+    before = (await served.json("GET", path))["lastConfigurationEditDate"]
+
+    await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"})
+
+    assert (await served.json("GET", path))["lastConfigurationEditDate"] == before

@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from shared.contract.errors import ApiError
+from shared.loops import limits, settings
+from shared.loops.limits import PERSONALIZERS, Limits
+from shared.loops.service import ServiceConfiguration
+from tests.unit.loops.test_settings import ID, LOOP
+
+HELD = ServiceConfiguration()
+
+
+def test_nothing_goes_beyond_personalizer_unless_somebody_said_so() -> None:
+    assert Limits(2 * 86_400) == PERSONALIZERS
+    assert limits.put(None, Limits(5.0), HELD) == Limits(5.0)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("P60D", 5_184_000), ("60.00:00:00", 5_184_000), ("PT10M", 600)])
+def test_a_limit_is_a_duration(text: str, seconds: float) -> None:
+    assert limits.put(text, PERSONALIZERS, HELD) == Limits(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("P61D", "InvalidRequest"), ("PT9M59S", "InvalidRequest"), ("ever", "BadRequest")]
+)
+def test_a_limit_has_bounds(text: str, code: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        limits.put(text, PERSONALIZERS, HELD)
+
+    assert (caught.value.code, caught.value.target) == (code, "longestRewardWait")
+
+
+def test_limits_are_kept_with_the_settings_and_what_a_later_release_adds_to_them() -> None:
+    loop = replace(LOOP, limits=Limits(7 * 86_400.0))
+    held = orjson.dumps({"limits": {"mostActions": 200, "longest_reward_wait": 1.0}})
+
+    written = settings.encode(loop, held)
+
+    assert settings.decode(ID, written, LOOP.etag) == loop
+    assert orjson.loads(written)["limits"] == {"mostActions": 200, "longest_reward_wait": 7 * 86_400.0}
+
+
+def test_a_loop_of_before_has_personalizers_limits() -> None:
+    written = orjson.loads(settings.encode(LOOP))
+    del written["limits"]
+
+    assert settings.decode(ID, orjson.dumps(written), LOOP.etag) == LOOP
