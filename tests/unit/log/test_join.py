@@ -335,15 +335,15 @@ def test_a_window_cut_in_two_joins_the_same_lines(records: list[Record], rules: 
 def test_the_join_is_what_the_contract_says(records: list[Record], rules: Rules) -> None:
     ranks = sorted((r for r in records if isinstance(r, Rank)), key=lambda r: (r.t, r.id, r.line()))
     observations = sorted((r for r in records if isinstance(r, Obs)), key=lambda o: (o.t, o.request or "", o.value))
-    counted = [
-        o for n, o in enumerate(observations)
-        if o.request is None or (o.id, o.request, o.kind) not in {(p.id, p.request, p.kind) for p in observations[:n]}
-    ]  # fmt: skip
     wanted = []
     for n, rank in enumerate(ranks):
         if any(r.id == rank.id and rank.t - r.t < 120 for r in ranks[:n]):
             continue
-        mine = [o for o in counted if o.id == rank.id and -120 < o.t - rank.t < rules.wait]
+        inside = [o for o in observations if o.id == rank.id and -120 < o.t - rank.t < rules.wait]
+        mine = [
+            o for n, o in enumerate(inside)
+            if o.request is None or (o.request, o.kind) not in {(p.request, p.kind) for p in inside[:n]}
+        ]  # fmt: skip
         rewards = [o.value for o in mine if o.kind == "r"]
         active = not rank.deferred or any(o.kind == "a" for o in mine)
         reward = aggregate(rewards, rules.aggregation, rules.default_reward)
