@@ -34,7 +34,8 @@ def of(events: Iterable[Ranked], observed: Iterable[Observed]) -> Table:
 
 def merge(tables: Sequence[Table]) -> Table:
     """One table of several."""
-    whole = np.concatenate([*tables, np.empty(0, ROW)])
+    # The type is told, or the numbers of what is stored would be in the order of this machine's bytes.
+    whole = np.concatenate([*tables, np.empty(0, ROW)], dtype=ROW)
     return whole[np.lexsort((whole["kind"], whole["time"], whole["event"]))]
 
 
