@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from shared.learning.trainer import Job, Trainer
 from shared.log import activity, retention
 from shared.log import checkpoint as checkpoints
 from shared.log.erasure import Erased
+from shared.log.hours import Hours
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.mirror import Mirror
@@ -42,6 +43,8 @@ _TRAINING = 240.0
 """Seconds after which a timer run begins no other loop's training: the host ends a run that takes ten minutes."""
 _MIRRORING = 30.0
 """Seconds that a loop's mirror may take of a timer run; what is left is copied by the next one."""
+_HOURS = 60.0
+"""Seconds after which a timer run begins no other part of an hour; what is left is written by the next one."""
 _LOOK_AGAIN = 60.0
 """Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
 _SWEEP = 3600.0
@@ -91,6 +94,7 @@ class App:
         )
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
+        self.hours = Hours(blobs, self.counters)
         self.trainer = Trainer(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
@@ -135,10 +139,11 @@ class App:
         return sum([await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0 for loop_id in due])
 
     async def train_due(self) -> int:
-        """Train and publish what is due in any loop, mirror what was joined, and sweep; returns how many loops trained.
+        """Train and publish what is due in any loop, mirror what was joined, write closed hours, and sweep.
 
-        With nothing due, and nothing ever joined, it costs one read; later on, another look at which loops there are.
-        What fails is counted as train.failed, mirror.failed or sweep.failed and logged, and tried again by a later run.
+        Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on,
+        another look at which loops there are. What fails is counted as train.failed, mirror.failed, hours.failed or
+        sweep.failed and logged, and tried again by a later run.
         """
         return await self._guarded("train", "any loop", self._train_due()) or 0
 
@@ -161,6 +166,9 @@ class App:
             if time.monotonic() > until:
                 break
         await asyncio.gather(*map(self._mirror, grown))
+        ends = time.monotonic() + _HOURS
+        for loop in grown:
+            await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
         await self._guarded("sweep", "the deployment", self._sweep_due(sweep, deleted))
         return trained
 
@@ -208,13 +216,16 @@ class App:
         await activity.put_off_sweep(self.tables, now + _SWEEP)  # first, so that one that is cut off had its turn
         noted = await activity.noted(self.tables)
         for loop_id in (await self.loops.ids()).values():
-            await self._guarded("sweep", f"loop {loop_id}", self._expire(loop_id, loop_id in noted, now))
+            await self._guarded("sweep", f"loop {loop_id}", self._expire(loop_id, noted.get(loop_id, []), now))
 
-    async def _expire(self, loop_id: str, pending: bool, now: float) -> None:
+    async def _expire(self, loop_id: str, pending: Sequence[activity.Span], now: float) -> None:
         loop = await self.loops.by_id(loop_id)
         await self.loops.settle(loop)
         days = loop.configuration.log_retention_days
-        self.counters.add("log.expired", await retention.expire(self.tables, self.blobs, loop_id, days, pending, now))
+        expired = await retention.expire(self.tables, self.blobs, loop_id, days, bool(pending), now)
+        self.counters.add("log.expired", expired)
+        ends = time.monotonic() + _HOURS
+        await self._guarded("hours", f"loop {loop_id}", self.hours.run(loop.rules(), now, pending, ends))
         await self._mirror(loop)
 
     async def _erase(self, loop_id: str, gone_for: float) -> None:

@@ -11,7 +11,9 @@ from shared.edge.calls import Call, Reply, reply_json
 from shared.learning import registry
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
+from shared.log import hours
 from shared.log.checkpoint import Checkpoint
+from shared.log.hours import Progress
 from shared.storage import StorageError
 
 log = logging.getLogger("rankloop.health")
@@ -25,10 +27,12 @@ async def get_health(app: App, call: Call) -> Reply:
     loop = call.loop
     version: Version | None = None
     checkpoint: Checkpoint | None = None
+    written: Progress | None = None
     try:
         async with asyncio.timeout(_PATIENCE):
             version, _ = await registry.current(app.blobs, loop.id)
             checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
+            written, _ = await hours.load(app.blobs, loop.id)
     except (StorageError, TimeoutError) as e:
         log.warning("health is told without what storage holds: %s", e or "it does not answer")
     return reply_json(
@@ -43,6 +47,9 @@ async def get_health(app: App, call: Call) -> Reply:
             "repeatedEvents": checkpoint.retries if checkpoint else None,
             "inactiveEvents": checkpoint.inactive if checkpoint else None,
             "emptySlots": checkpoint.empty_slots if checkpoint else None,
+            "hoursThrough": written.through if written else None,
+            "lateRewards": written.late if written else None,
+            "unknownRewards": written.unknown if written else None,
             "modelVersion": version.version if version else None,
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,

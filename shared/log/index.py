@@ -7,6 +7,7 @@ sorted by the digest, which is a hash: so a digest lies about as far into a tabl
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +22,8 @@ ROW = np.dtype([("event", ">u8"), ("subject", ">u8"), ("time", ">f8"), ("kind", 
 """A row: digest of the event, the first eight bytes of the subject's tag or 0, seconds since the epoch, and whether it
 is an event or an observation of one."""
 Table = NDArray[np.void]
+_CHUNK = 400_000
+"""Rows of a large table that are read at a time: 10 MB."""
 _NEAR = 6
 """Standard deviations around where a digest is expected; past them the read is widened."""
 
@@ -62,7 +65,7 @@ async def find(blobs: Blobs, path: str, size: int, digest: bytes) -> Table:
     """
     count = size // ROW.itemsize
     share = int.from_bytes(digest) / 2**64
-    spread = _NEAR * math.sqrt(count * share * (1 - share)) + _NEAR
+    spread = _spread(count, share)
     while True:
         first = max(0, math.floor(count * share - spread))
         last = min(count, math.ceil(count * share + spread))
@@ -74,6 +77,35 @@ async def find(blobs: Blobs, path: str, size: int, digest: bytes) -> Table:
         if (low_enough and high_enough) or blob is None:
             return found
         spread *= 4
+
+
+async def select(blobs: Blobs, path: str, size: int, digests: NDArray[np.uint64]) -> Table:
+    """The rows of many events in a table that is stored, sorted as they are there.
+
+    Args:
+        blobs: hold it.
+        path: of its blob.
+        size: of the blob, in bytes.
+        digests: of the events.
+    """
+    count = size // ROW.itemsize
+    if len(digests) * 2 * _spread(count, 0.5) < count:  # cheaper than to read all of it
+        return merge([await find(blobs, path, size, int(digest).to_bytes(8)) for digest in digests])
+    found = []
+    for first in range(0, count, _CHUNK):
+        blob = await blobs.get_range(path, first * ROW.itemsize, min(_CHUNK, count - first) * ROW.itemsize)
+        found.append(await asyncio.to_thread(_among, blob.data if blob else b"", digests))
+    return merge(found)
+
+
+def _among(data: bytes, digests: NDArray[np.uint64]) -> Table:
+    table = decode(data)
+    return table[np.isin(table["event"].astype(np.uint64), digests)]
+
+
+def _spread(count: int, share: float) -> float:
+    """Rows on each side of where a digest is expected, of a table of `count` rows, within which it surely is."""
+    return _NEAR * math.sqrt(count * share * (1 - share)) + _NEAR
 
 
 def _number(event_id: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,10 +91,47 @@ async def generations(blobs: Blobs, loop_id: str, start: int, end: int, kind: st
     found = []
     for prefix in _prefixes(start, end):
         for path in await blobs.names(log_path(loop_id) + prefix):
-            match = _NAME.search(path)
-            if match and match[4] == kind and start <= int(match[1]) < end:
-                found.append(Window(int(match[1]), int(match[2]), int(match[3] or 0)))
+            window, its = parse(path) or (None, "")
+            if window is not None and its == kind and start <= window.start < end:
+                found.append(window)
     return found
+
+
+async def sizes(blobs: Blobs, loop_id: str, start: int, end: int) -> dict[str, dict[Window, int]]:
+    """The windows that begin in [start, end) by kind, each with the size of its blob in bytes; see `windows`."""
+    found: dict[str, dict[tuple[int, int], tuple[Window, int]]] = {kind: {} for kind in KINDS}
+    for prefix in _prefixes(start, end):
+        held = await blobs.sizes(log_path(loop_id) + prefix)
+        for (window, kind), size in sorted((name, size) for path, size in held.items() if (name := parse(path))):
+            if kind in found and start <= window.start < end:
+                found[kind][window.start, window.end] = window, size
+    return {kind: dict(of.values()) for kind, of in found.items()}
+
+
+async def hours(blobs: Blobs, loop_id: str, start: int, end: int) -> AsyncIterator[int]:
+    """The hours that hold something of the log, in order, from the one of `start` to before `end`."""
+    root = log_path(loop_id)
+    first, last = hour_path(start), hour_path(end - 1)
+
+    async def below(folder: str, depth: int) -> AsyncIterator[str]:
+        for child in await blobs.folders(folder):
+            path = child[len(root) :]
+            if not first[: len(path)] <= path <= last[: len(path)]:
+                continue
+            if depth == 1:
+                yield path
+            else:
+                async for deeper in below(child, depth - 1):
+                    yield deeper
+
+    async for path in below(root, first.count("/")):
+        yield int(datetime.strptime(path + "+0000", "year=%Y/month=%m/day=%d/hour=%H/%z").timestamp())
+
+
+def parse(path: str) -> tuple[Window, str] | None:
+    """The window and the kind that a blob's name tells, or None where it is no such name."""
+    match = _NAME.search(path)
+    return None if match is None else (Window(int(match[1]), int(match[2]), int(match[3] or 0)), match[4])
 
 
 def _prefixes(start: int, end: int) -> list[str]:

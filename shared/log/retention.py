@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.log import activity, joined, rows, slices
+from shared.log import activity, joined, merged, parts, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import BUCKET, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ from shared.storage import Blobs, Conflict, Tables
 
 DAY = 86_400
 MOST = 50_000
-"""Blobs of the joined log that one run deletes: a minute's work or so. The next run goes on."""
+"""Blobs of the log that one run deletes: a minute's work or so. The next run goes on."""
 _AT_ONCE = 16
 _WINDOW = re.compile(r"/(\d{10})-\d{10}\.[^/]+$")
 _FOLDER = re.compile(r"/year=(\d{4})/month=(\d\d)/day=(\d\d)/$")
@@ -143,20 +143,23 @@ async def _change(blobs: Blobs, loop_id: str, change: Callable[[Checkpoint], Che
 
 
 async def _prune(blobs: Blobs, loop_id: str, since: int) -> int:
-    """Delete the blobs of windows that begin before a time, the oldest first; returns how many."""
+    """Delete the blobs of windows and of hours that begin before a time, the oldest first; returns how many."""
     deleted = 0
-    async for day, folder in _days(blobs, loop_id):
-        if day >= since or deleted >= MOST:
-            break
-        old = [path for path in await blobs.names(folder) if _begins(path, day) < since]
-        await _delete(blobs, old[: MOST - deleted])
-        deleted += len(old[: MOST - deleted])
-    return deleted
+    for root in (joined.log_path(loop_id), *(parts.folder(loop_id, table) for table in parts.TABLES)):
+        async for day, folder in _days(blobs, root):
+            if day >= since or deleted >= MOST:
+                break
+            old = [path for path in await blobs.names(folder) if _begins(path, day) < since]
+            await _delete(blobs, old[: MOST - deleted])
+            deleted += len(old[: MOST - deleted])
+    tables = [merged.path(loop_id, span) for span in await merged.stored(blobs, loop_id) if span.start < since]
+    await _delete(blobs, tables)
+    return deleted + len(tables)
 
 
 async def _day_with_events(blobs: Blobs, loop_id: str, since: int, newest: bool = False) -> int | None:
     """The first or the last day with a joined window that begins at `since` or later."""
-    async for day, folder in _days(blobs, loop_id, newest):
+    async for day, folder in _days(blobs, joined.log_path(loop_id), newest):
         if day + DAY <= since:
             continue
         if any(".dsjson." in path and _begins(path, day) >= since for path in await blobs.names(folder)):
@@ -164,9 +167,9 @@ async def _day_with_events(blobs: Blobs, loop_id: str, since: int, newest: bool 
     return None
 
 
-async def _days(blobs: Blobs, loop_id: str, newest: bool = False) -> AsyncIterator[tuple[int, str]]:
-    """The joined log's days with their folders, in order or the newest first, listed as far as they are asked for."""
-    for year in sorted(await blobs.folders(joined.log_path(loop_id)), reverse=newest):
+async def _days(blobs: Blobs, root: str, newest: bool = False) -> AsyncIterator[tuple[int, str]]:
+    """The days below a folder with theirs, in order or the newest first, listed as far as they are asked for."""
+    for year in sorted(await blobs.folders(root), reverse=newest):
         for month in sorted(await blobs.folders(year), reverse=newest):
             for folder in sorted(await blobs.folders(month), reverse=newest):
                 if match := _FOLDER.search(folder):

@@ -1,0 +1,132 @@
+"""Turns the windows' indexes into few large tables, and an event's digest into its rows in all of them.
+
+A table stands for each part of an hour, and for each day that is over: `loops/<id>/index/<from>-<to>.index`, or
+`<from>-<to>.<generation>.index` after an erasure. So an event is looked up by one short read a day. Tables of a part
+are deleted when the day after theirs is merged, so that a reader who has seen them listed still finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import groupby
+
+from shared.log import index, joined
+from shared.log.index import Table
+from shared.log.joined import Window
+from shared.storage import Blobs, Conflict
+
+DAY = 86_400
+MOST = 50_000_000
+"""Bytes of a day's table, two million rows, of which merging holds about four times as much. The tables of a day with
+more stay as they are: twenty-four short reads in place of one."""
+_AT_ONCE = 16
+
+
+def folder(loop_id: str) -> str:
+    """The folder of a loop's tables."""
+    return f"loops/{loop_id}/index/"
+
+
+def path(loop_id: str, span: Window) -> str:
+    """The blob of the table of a part or a day."""
+    generation = f".{span.generation}" if span.generation else ""
+    return f"{folder(loop_id)}{span.start:010d}-{span.end:010d}{generation}.index"
+
+
+async def stored(blobs: Blobs, loop_id: str) -> dict[Window, int]:
+    """All tables with their sizes in bytes, those that count no more as well."""
+    found = {joined.parse(name): size for name, size in (await blobs.sizes(folder(loop_id))).items()}
+    return {name[0]: size for name, size in found.items() if name is not None}
+
+
+def counting(spans: Iterable[Window]) -> list[Window]:
+    """Those tables that count, in order of time: the largest, and of each the highest generation."""
+    found: list[Window] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.end, -span.generation)):
+        if not found or span.end > found[-1].end:
+            found.append(span)
+    return found
+
+
+async def gather(blobs: Blobs, loop_id: str, windows: Iterable[Window]) -> Table:
+    """The rows of the windows' indexes as one table."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(window: Window) -> Table:
+        async with places:
+            blob = await blobs.get(joined.window_path(loop_id, window, joined.INDEX))
+            return index.decode(blob.data if blob else b"")
+
+    return await asyncio.to_thread(index.merge, await asyncio.gather(*map(read, windows)))
+
+
+async def write(blobs: Blobs, loop_id: str, span: Window, table: Table) -> None:
+    """Write a table, unless it has no rows or stands already."""
+    if len(table):
+        with suppress(Conflict):  # an earlier try took effect
+            await blobs.put(path(loop_id, span), table.tobytes())
+
+
+async def days(blobs: Blobs, loop_id: str) -> list[Window]:
+    """The tables of days, those that count no more as well."""
+    return sorted(span for span in await stored(blobs, loop_id) if _is_day(span))
+
+
+async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int) -> None:
+    """Merge the tables of each day that is over, and delete those that were merged a day ago.
+
+    Args:
+        blobs: hold them.
+        loop_id: the loop.
+        through: every part before it has its table.
+        generation: of the tables to be written.
+    """
+    held = await stored(blobs, loop_id)
+    count = counting(held)
+    for _, group in groupby(count, key=lambda span: span.start // DAY):
+        parts = list(group)
+        end = parts[0].start // DAY * DAY + DAY
+        if len(parts) > 1 and end <= through and sum(held[span] for span in parts) <= MOST:
+            await write_day(blobs, loop_id, Window(parts[0].start, end, generation))
+    merged = [span for span in count if _is_day(span) and span.end + DAY <= through]
+    for span in held:
+        if any(day.start <= span.start and span.end <= day.end and span != day for day in merged):
+            await blobs.delete(path(loop_id, span))
+
+
+async def write_day(blobs: Blobs, loop_id: str, span: Window) -> None:
+    """Write the table of a day from its windows; see `write`."""
+    windows = await joined.windows(blobs, loop_id, span.start, span.end, joined.INDEX)
+    await write(blobs, loop_id, span, await gather(blobs, loop_id, windows))
+
+
+def _is_day(span: Window) -> bool:
+    """Whether a table is of a day: it reaches from the day's first part to midnight, and a part lies in one hour."""
+    return span.end // DAY * DAY == span.end and span.end - span.start > 3600
+
+
+async def look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, watermark: int) -> Table:
+    """The rows of an event in the whole log, in order of time: when it was ranked, and when it was observed.
+
+    Args:
+        blobs: hold the log.
+        loop_id: the loop.
+        digest: of the event, see `records.digest_of`.
+        since: of the join's checkpoint: what lies before it is deleted.
+        watermark: of the join's checkpoint: what lies behind it is not joined yet.
+    """
+    held = await stored(blobs, loop_id)
+    tables = [(path(loop_id, span), held[span]) for span in counting(held) if span.end > since]
+    reach = max([since, *(span.end for span in held)])
+    windows = (await joined.sizes(blobs, loop_id, reach, watermark))[joined.INDEX]
+    tables += [(joined.window_path(loop_id, window, joined.INDEX), size) for window, size in windows.items()]
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def find(name: str, size: int) -> Table:
+        async with places:
+            return await index.find(blobs, name, size, digest)
+
+    rows = index.merge(await asyncio.gather(*(find(*table) for table in reversed(tables))))
+    return rows[rows["time"] >= since]
