@@ -46,6 +46,8 @@ for name in [name for name in os.environ if name.startswith("RANKLOOP_")]:
     del os.environ[name]
 import function_app
 import join_timer_fn, train_timer_fn
+import sys
+assert not {"pyarrow", "azure.storage.blob"} & set(sys.modules), "a cold start pays for it"
 print(join_timer_fn.SCHEDULE, train_timer_fn.SCHEDULE, sep="|")
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from shared.app import App
 from shared.config import Config
-from shared.log import activity, joined
+from shared.log import activity, joined, merged, parts
 from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
 from shared.log.joined import Window
@@ -331,3 +331,84 @@ async def test_an_erasure_that_fails_is_repeated(world: World, monkeypatch: pyte
     monkeypatch.undo()
     await app.train_due()
     assert [await everything(world, loop_id) for loop_id in gone] == [[], []]
+
+
+# -- hours ---------------------------------------------------------------------------------------------------------
+
+
+async def hours_of(world: World, loop_id: str) -> list[str]:
+    return await world.blobs.names(parts.folder(loop_id, parts.EVENTS))
+
+
+async def test_a_busy_loops_hour_is_written_by_the_run_that_trains_it(world: World) -> None:
+    app = world.instance()
+    await world.begin(app)
+    loop = await app.loops.named(DEFAULT)
+    await activity.put_off_sweep(world.tables, world.now + DAY)
+    for _ in range(20):
+        await world.rank(app)
+        world.now += 300
+        await app.join_due()
+        await app.train_due()
+
+    assert len(await hours_of(world, loop.id)) == 1
+    assert app.counters["hours.parts"] == 1
+
+
+async def test_a_silent_loops_hour_is_written_by_a_sweep_and_once(world: World) -> None:
+    app = world.instance()
+    await world.begin(app)
+    loop = await app.loops.named(DEFAULT)
+    await world.rank(app)
+    world.now += 1000
+    await app.join_due()
+    await app.train_due()
+    assert await hours_of(world, loop.id) == []
+
+    for _ in range(3):
+        world.now += HOUR
+        await app.train_due()
+
+    assert len(await hours_of(world, loop.id)) == 1
+    assert app.counters["hours.parts"] == 1
+    assert app.counters["hours.failed"] + app.counters["sweep.failed"] == 0
+
+
+async def test_an_hour_that_cannot_be_written_holds_up_no_other_loop(world: World) -> None:
+    app = world.instance()
+    await world.begin(app)
+    broken, (fine, _) = await app.loops.named(DEFAULT), await app.loops.create("fine")
+    start = int(world.now) // 60 * 60 - 2 * DAY
+    for loop_id in (broken.id, fine.id):
+        await world.hold(loop_id, 2)
+    await world.blobs.delete(path := joined.window_path(broken.id, Window(start, start + 60), "dsjson"))
+    await world.blobs.put(path, b"no log")
+
+    world.now += HOUR
+    await app.train_due()
+
+    assert app.counters["hours.failed"] == 1
+    assert await hours_of(world, broken.id) == []
+    assert app.counters["hours.parts"] == 1
+
+
+async def test_hours_and_tables_go_with_their_days(world: World) -> None:
+    app = world.instance()
+    loop = await app.loops.named(DEFAULT)
+    start = int(world.now) // DAY * DAY
+    for ago in (0, 89, 91, 200):
+        day = start - ago * DAY
+        for table in parts.TABLES:
+            await world.blobs.put(parts.file_path(loop.id, table, Window(day, day + 3600, ago)), b"")
+        await world.blobs.put(merged.path(loop.id, Window(day, day + 3600)), b"")
+        await world.blobs.put(merged.path(loop.id, Window(day, day + DAY, 7)), b"")
+    await world.hold(loop.id)
+
+    await world.begin(app)
+
+    days = {start - ago * DAY for ago in (0, 89)}
+    for table in parts.TABLES:
+        names = await world.blobs.names(parts.folder(loop.id, table))
+        assert {parsed[0].start for name in names if (parsed := joined.parse(name))} == days
+    assert {span.start for span in await merged.stored(world.blobs, loop.id)} == days
+    assert app.counters["log.expired"] == 6, "the tables of parts had gone when their day was merged"

@@ -11,6 +11,7 @@ from shared.edge import health
 from shared.learning import registry
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
+from shared.log import hours
 from shared.log.checkpoint import Checkpoint
 from shared.loops.loops import DEFAULT
 from shared.storage import Blob, Unavailable
@@ -28,6 +29,8 @@ async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
     await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
     checkpoint = Checkpoint(watermark=60, events=9, rewarded=5, retries=1, inactive=2, empty_slots=3)
     await checkpoints.save(served.blobs, loop.id, checkpoint, None)
+    written = msgspec.json.encode(hours.Progress(through=3600, late=4, unknown=6))
+    await served.blobs.put(hours.progress_path(loop.id), written)
     trained = await served.json("GET", PATH)
 
     assert (fresh["time"], fresh["loopId"]) == (1_700_000_040.0, loop.id)
@@ -45,6 +48,8 @@ async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
     assert (trained["trainedThrough"], trained["joinedThrough"], trained["joinedEvents"]) == (55, 60, 9)
     assert (trained["rewardedEvents"], trained["repeatedEvents"]) == (5, 1)
     assert (trained["inactiveEvents"], trained["emptySlots"]) == (2, 3)
+    assert (fresh["hoursThrough"], fresh["lateRewards"], fresh["unknownRewards"]) == (0, 0, 0)
+    assert (trained["hoursThrough"], trained["lateRewards"], trained["unknownRewards"]) == (3600, 4, 6)
 
 
 async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
@@ -85,6 +90,7 @@ async def test_health_answers_when_storage_does_not(
 
     assert (told["storageAnswers"], told["joinedThrough"], told["modelVersion"]) == (False, None, None)
     assert (told["joinedEvents"], told["modelEvents"], told["trainedThrough"]) == (None, None, None)
+    assert (told["hoursThrough"], told["lateRewards"], told["unknownRewards"]) == (None, None, None)
     assert told["counters"]["http.201"] == 1
 
 
