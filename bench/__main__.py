@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, learn, loops, multi_slot, rank, requests, start, train
+from bench import http, join, learn, loops, multi_slot, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
     "multi_slot": multi_slot.main,
     "loops": loops.main,
+    "join": join.main,
     "train": train.main,
     "http": http.main,
     "requests": requests.main,

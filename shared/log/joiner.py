@@ -163,12 +163,9 @@ class Joiner:
         whole = min(next(loop.waits.changes(start, hour), hour), last)  # and is joined by one wait
         limit, least = _limit(loop, start, closed), least_window(loop.waits.at(start))
         limit = whole if limit >= whole else min(limit, whole - least)  # which leaves no crumb behind
-        if limit <= start:
-            return None
-        end = await self._cut(loop.loop_id, checkpoint, start, limit)
-        if end == limit < whole and limit - start < least:
+        if limit <= start or (limit < whole and limit - start < least):
             return None  # soon more of it is closed
-        return start, end
+        return start, await self._cut(loop.loop_id, checkpoint, start, limit)
 
     async def _cut(self, loop_id: str, checkpoint: Checkpoint, start: int, limit: int) -> int:
         """Where a window from `start` on ends so that what it holds fits into memory; `limit` at most."""
