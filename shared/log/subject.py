@@ -10,10 +10,11 @@ import hashlib
 import secrets
 
 from shared.contract.errors import ApiError
+from shared.log.records import event_key
 from shared.storage import Blobs, Conflict, StorageError
 
 HEADER = "x-rankloop-subject"
-"""The request header of Rank that names a subject: any text that the caller will name it by again."""
+"""The request header of Rank that names a subject: any ASCII text that the caller will name it by again."""
 MAX_SUBJECT = 256
 _KEY_BYTES = 32
 _LOOPS = 1000
@@ -40,19 +41,24 @@ class Subjects:
             subject: as the caller names it.
 
         Raises:
-            ApiError: BadRequest when it is empty or too long.
+            ApiError: BadRequest when it is no name of a subject.
             StorageError: storage does not answer.
         """
         if not 1 <= len(subject) <= MAX_SUBJECT:
             message = f"{HEADER} must have 1 to {MAX_SUBJECT} characters; it has {len(subject)}."
             raise ApiError("BadRequest", message, HEADER)
+        # A header and a path would disagree on anything else, and an erasure would find nothing.
+        if not (subject.isascii() and subject.isprintable()) or subject != subject.strip():
+            message = f"{HEADER} must be printable ASCII, and neither begin nor end with a space."
+            raise ApiError("BadRequest", message, HEADER)
+        subject = event_key(subject)
         key = self._keys.get(loop_id)
         if key is None:
             key = await self._key(loop_id)
             if len(self._keys) >= _LOOPS:
                 self._keys.clear()
             self._keys[loop_id] = key
-        return hashlib.blake2b(subject.encode(errors="surrogatepass"), key=key, digest_size=16).hexdigest()
+        return hashlib.blake2b(subject.encode(), key=key, digest_size=16).hexdigest()
 
     async def _key(self, loop_id: str) -> bytes:
         path = key_path(loop_id)
