@@ -14,15 +14,16 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from shared import config
+from shared.access import tokens
 from shared.access.roles import Access
-from shared.access.tokens import Tokens
 from shared.clock import StorageClock
-from shared.config import Config, ConfigError
+from shared.config import Config
 from shared.counters import Counters
-from shared.learning.signed import Signer, parse_fingerprints
+from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity, retention
 from shared.log import checkpoint as checkpoints
+from shared.log.eraser import Eraser
 from shared.log.erasure import Erased
 from shared.log.hours import Hours
 from shared.log.joiner import Joiner
@@ -43,6 +44,8 @@ _TRAINING = 240.0
 """Seconds after which a timer run begins no other loop's training: the host ends a run that takes ten minutes."""
 _MIRRORING = 30.0
 """Seconds that a loop's mirror may take of a timer run; what is left is copied by the next one."""
+_ERASING = 60.0
+"""Seconds of a timer run that erasures may take; the next one goes on."""
 _HOURS = 60.0
 """Seconds after which a timer run begins no other part of an hour; what is left is written by the next one."""
 _LOOK_AGAIN = 60.0
@@ -95,11 +98,12 @@ class App:
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.hours = Hours(blobs, self.counters)
+        self.eraser = Eraser(tables, blobs, self.counters)
         self.trainer = Trainer(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
-        self.access = Access(settings.key, _tokens(settings))
-        self.trusted_signers = _trusted(settings)
+        self.access = Access(settings.key, tokens.of(settings))
+        self.trusted_signers = trusted(settings)
         self.trying = asyncio.Lock()
         self._signer: Signer | None = None
         self._close = close
@@ -139,25 +143,24 @@ class App:
         return sum([await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0 for loop_id in due])
 
     async def train_due(self) -> int:
-        """Train and publish what is due in any loop, mirror what was joined, write closed hours, and sweep.
+        """Erase, train and publish what is due, mirror what was joined, write closed hours, and sweep.
 
-        Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on,
-        another look at which loops there are. What fails is counted as train.failed, mirror.failed, hours.failed or
-        sweep.failed and logged, and tried again by a later run.
+        Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on, another
+        look at which loops there are. What fails is counted, logged, and tried again by a later run.
         """
         return await self._guarded("train", "any loop", self._train_due()) or 0
 
     async def _train_due(self) -> int:
-        notes, sweep = await activity.for_train_timer(self.tables)
-        if not notes and sweep is None:
+        notes = await activity.for_train_timer(self.tables)
+        if not notes.untrained and not notes.erasing and notes.sweep is None:
             return 0
         deleted = await self.loops.deleted()
-        due = [note for note in notes if note.after <= self.clock.now() and note.loop_id not in deleted]
+        await self._erase_due([note for note in notes.erasing if note.loop_id not in deleted])
+        due = [note for note in notes.untrained if note.after <= self.clock.now() and note.loop_id not in deleted]
         if due:
             await self.clock.ensure()
         grown: list[Loop] = []
-        until = time.monotonic() + _TRAINING
-        trained = 0
+        until, trained = time.monotonic() + _TRAINING, 0
         # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
         for note in sorted(due, key=lambda note: (note.loop_id <= self._trained, note.loop_id)):
             self._trained = note.loop_id
@@ -169,10 +172,21 @@ class App:
         ends = time.monotonic() + _HOURS
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
-        await self._guarded("sweep", "the deployment", self._sweep_due(sweep, deleted))
+        await self._guarded("sweep", "the deployment", self._sweep_due(notes.sweep, deleted))
         return trained
 
-    async def _train(self, note: activity.Untrained, grown: list[Loop]) -> None:
+    async def _erase_due(self, notes: list[activity.Note]) -> None:
+        until = time.monotonic() + _ERASING
+        for note in sorted(notes, key=lambda note: note.after):
+            if note.after <= self.clock.now() and time.monotonic() < until:
+                await self._guarded("erase", f"loop {note.loop_id}", self._carry_out(note, until))
+
+    async def _carry_out(self, note: activity.Note, until: float) -> None:
+        loop, now = await self.loops.by_id(note.loop_id), await self.clock.read()  # surely past, as the buckets must be
+        again = await self.eraser.run(loop.id, loop.waits, now, until - time.monotonic())
+        await activity.erased(self.tables, note, again)
+
+    async def _train(self, note: activity.Note, grown: list[Loop]) -> None:
         """Train a loop; `grown` gets it, whatever becomes of that."""
         loop = await self.loops.by_id(note.loop_id)
         grown.append(loop)
@@ -252,19 +266,6 @@ class App:
         await self.journal.drain()
         if self._close is not None:
             await self._close()
-
-
-def _trusted(settings: Config) -> frozenset[str]:
-    try:
-        return parse_fingerprints(settings.trusted_signers)
-    except ValueError as e:
-        raise ConfigError(f"RANKLOOP_TRUSTED_SIGNERS: {e}") from e
-
-
-def _tokens(settings: Config) -> Tokens | None:
-    if not settings.entra_tenant:
-        return None
-    return Tokens(settings.entra_tenant, settings.entra_audiences, settings.entra_authority)
 
 
 _app: tuple[asyncio.AbstractEventLoop, App] | None = None

@@ -31,6 +31,7 @@ class Rank:
     chosen: int = 0
     p: float = 0.5
     mode: str = ONLINE
+    subject: str | None = None
 
     def line(self) -> bytes:
         order = [self.chosen, *(n for n in range(3) if n != self.chosen)]
@@ -38,13 +39,15 @@ class Rank:
             "Timestamp": iso(self.t),
             "Version": "1",
             "EventId": self.id,
+            **({"subject": self.subject} if self.subject else {}),
             "a": [n + 1 for n in order],
             "c": _example(self.t, 3),
             "p": [self.p, *2 * [(1 - self.p) / 2]],
             "VWState": {"m": "N/A"},
         }
         choice = b'"a":%d,"p":%.9g' % (self.chosen, self.p)
-        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, choice, self.mode, orjson.dumps(dsjson))
+        event_id, piece = orjson.dumps(self.id), orjson.dumps(dsjson)
+        return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, self.subject)
 
     def mark(self) -> bytes:
         return mark(self.id, self.t)

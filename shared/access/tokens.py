@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from shared.access.discovery import Discovery, Fetch, check_authority, check_tenant, fetch_https
+from shared.config import Config
 from shared.contract.errors import ApiError
 
 CALL: Final = "Rankloop.Call"
@@ -141,6 +142,17 @@ class Tokens:
         if begins - LEEWAY > now:
             raise _refused(f"is not valid before {begins - now:.0f} s from now (nbf)")
         return expires
+
+
+def of(settings: Config) -> Tokens | None:
+    """The tokens that open a deployment; None where it has no tenant.
+
+    Raises:
+        ConfigError: tenant or authority is not one.
+    """
+    if not settings.entra_tenant:
+        return None
+    return Tokens(settings.entra_tenant, settings.entra_audiences, settings.entra_authority)
 
 
 def _refused(why: str) -> ApiError:

@@ -55,7 +55,7 @@ class KeyContract(msgspec.Struct):
 async def list_loops(app: App, call: Call) -> Reply:
     """GET rankloop/v1/loops."""
     found = sorted((await app.loops.ids()).items())
-    return reply_json(LoopList([LoopContract(name, loop_id, _endpoint(call, name)) for name, loop_id in found]))
+    return reply_json(LoopList([LoopContract(name, loop_id, endpoint(call, name)) for name, loop_id in found]))
 
 
 async def create_loop(app: App, call: Call) -> Reply:
@@ -63,7 +63,7 @@ async def create_loop(app: App, call: Call) -> Reply:
     name = decode(call.body, LoopRequest).name
     loop, made = await app.loops.create(name)
     shown = dict(zip(keys.NAMES, made, strict=True))
-    return reply_json(LoopContract(name, loop.id, _endpoint(call, name), shown), 201)
+    return reply_json(LoopContract(name, loop.id, endpoint(call, name), shown), 201)
 
 
 async def delete_loop(app: App, call: Call) -> Reply:
@@ -89,5 +89,6 @@ async def replace_key(app: App, call: Call) -> Reply:
     return reply_json(KeyContract(call.id, made))
 
 
-def _endpoint(call: Call, name: str) -> str:
+def endpoint(call: Call, name: str) -> str:
+    """The address of a loop, which SDKs are given."""
     return call.host if name == DEFAULT else f"{call.host}/loops/{name}"

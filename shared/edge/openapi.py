@@ -10,21 +10,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from shared.access.roles import HEADERS as KEY_HEADERS
 from shared.contract.errors import STATUS
-from shared.contract.requests import MAX_ID
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, ONLY_2022, Version
-from shared.edge.calls import REQUEST_ID, Reply
+from shared.edge import events
+from shared.edge.calls import Reply
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS, Description
 from shared.edge.job_descriptions import JOBS
+from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
 from shared.edge.schemas import HAND_WRITTEN, ErrorResponse, RankableAction
-from shared.loops import keys
 
 BINARY = "application/octet-stream"
 _JSON = "application/json"
@@ -54,21 +53,6 @@ A deployment holds many loops. The default one answers at the deployment's own a
 everything. Members of a body that an operation does not know are ignored, and members without a value are left out of
 answers. Every refusal has its code in the header `x-ms-error-code`, too; its message is for people and may change.
 Where a call holds `x-ms-return-client-request-id: true`, its `x-ms-client-request-id` comes back."""
-
-_ids = Annotated[str, Meta(min_length=1, max_length=MAX_ID, description="1 to 256 characters, percent-encoded.")]
-_IN_PATH: Final[dict[str, Any]] = {
-    "eventId": _ids,
-    "evaluationId": _ids,
-    "featureImportanceId": _ids,
-    "loop": Annotated[str, Meta(min_length=1, description="The loop's name.", examples=["news"])],
-    "key": Annotated[str, Meta(description="Which of the two.", extra_json_schema={"enum": list(keys.NAMES)})],
-}
-_REPEATED: Final = {
-    "name": REQUEST_ID,
-    "in": "header",
-    "description": "A name of the caller's for this call: repeated under the same one, it counts once.",
-    "schema": {"type": "string", "maxLength": 128},
-}
 
 
 def reply(if_none_match: str) -> Reply:
@@ -233,7 +217,7 @@ def _operation(route: Route, version: Version | None) -> dict[str, Any]:
 
 def _parameters(route: Route, version: Version | None) -> Iterator[dict[str, Any]]:
     for name in _HOLE.findall(route.path):
-        yield {"name": name, "in": "path", "required": True, "schema": _schema(_IN_PATH[name])}
+        yield {"name": name, "in": "path", "required": True, "schema": _schema(IN_PATH[name])}
     if version is Version.V2022:
         schema = {"type": "string", "enum": [version.value]}
         yield {"name": "api-version", "in": "query", "required": True, "schema": schema}
@@ -241,8 +225,10 @@ def _parameters(route: Route, version: Version | None) -> Iterator[dict[str, Any
         if version in parameter.versions:
             schema = _schema(parameter.type)
             yield {"name": parameter.name, "in": "query", "required": parameter.required, "schema": schema}
-    if route.path.startswith(("events/", "multislot/events/")):
-        yield _REPEATED
+    if route.operation in (events.rank, events.rank_slots):
+        yield SUBJECT
+    if route.method == "POST" and route.path.startswith(("events/", "multislot/events/")):
+        yield REPEATED
 
 
 def _success(route: Route, version: Version | None) -> dict[str, Any]:

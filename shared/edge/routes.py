@@ -15,7 +15,7 @@ from shared.contract.errors import ApiError
 from shared.contract.evaluations import EVALUATION_CONTRACTS, FeatureImportanceContract, PolicyReferenceContract
 from shared.contract.requests import MultiSlotRankRequest, MultiSlotRewardRequest, RankRequest, RewardRequest
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, FROM_P2, FROM_P3, IN_PATH, ONLY_2022, Version
-from shared.edge import configurations, evaluations, events, health, limits, logs, loops, models
+from shared.edge import configurations, erasures, evaluations, events, health, limits, logs, loops, models
 from shared.edge.calls import Operation
 from shared.loops.loops import DEFAULT
 
@@ -112,6 +112,10 @@ RANKLOOP = (
     Route("POST", "loops", loops.create_loop, OWNER, body=loops.LoopRequest),
     Route("DELETE", "loops/{loop}", loops.delete_loop, OWNER),
     Route("POST", "keys/{key}", loops.replace_key, OWNER),
+    Route("DELETE", "events/{eventId}", erasures.erase_event, MANAGE),
+    Route("DELETE", "subjects/{subject}", erasures.erase_subject, MANAGE),
+    Route("GET", "erasures", erasures.list_erasures, READ),
+    Route("GET", "erasures/{erasureId}", erasures.get_erasure, READ),
 )
 """Rankloop's own API, at `rankloop/v1/`."""
 

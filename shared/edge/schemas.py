@@ -137,6 +137,7 @@ class Health(msgspec.Struct, rename="camel"):
     repeated_events: int | None
     inactive_events: int | None
     empty_slots: int | None
+    erasures_in_force: int | None
     model_version: str | None
     model_events: int | None
     model_reward: float | None

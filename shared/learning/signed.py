@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from shared.config import Config, ConfigError
 from shared.contract.errors import ApiError
 
 MODEL: Final = "model.vw"
@@ -161,6 +162,18 @@ def parse_fingerprints(text: str) -> frozenset[str]:
             )
         found.add(item.strip().lower().replace(":", ""))
     return frozenset(found)
+
+
+def trusted(settings: Config) -> frozenset[str]:
+    """The fingerprints of the signers whose models a deployment imports.
+
+    Raises:
+        ConfigError: the setting holds something else.
+    """
+    try:
+        return parse_fingerprints(settings.trusted_signers)
+    except ValueError as e:
+        raise ConfigError(f"RANKLOOP_TRUSTED_SIGNERS: {e}") from e
 
 
 def _members(data: bytes, trust: Callable[[bytes], None]) -> dict[str, bytes]:

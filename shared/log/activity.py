@@ -1,13 +1,14 @@
 """Notes which spans of time hold journal rows, so that a timer learns from one read what there is to do.
 
 A writer notes a span before it acknowledges the span's first row; the join takes the note away when it has passed
-the span. The train timer is told in the same way that a loop's joined log has grown, and when to sweep. Notes are only
-ever added twice or taken away late, which costs a look and nothing else.
+the span. The train timer is told in the same way that a loop's joined log has grown, that erasures of it are in force,
+and when to sweep. Notes are only ever added twice or taken away late, which costs a look and nothing else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.log.buckets import BUCKET, LONG, Waits, grace, slice_length
@@ -17,6 +18,8 @@ TABLE = "activity"
 _JOIN = "join"
 _TRAIN = "train"
 _SWEEP = "sweep"
+_ERASE = "sweep-erasures"
+"""Between the others of the train timer, so that it reads all of them at once."""
 _DAYS = 2 * 86_400.0
 """Seconds of wait above which a note stands for a day: all notes of a wait are read at once."""
 
@@ -96,30 +99,46 @@ async def note_joined(tables: Tables, loop_id: str) -> None:
     await tables.put(TABLE, {"PartitionKey": _TRAIN, "RowKey": loop_id, "after": 0.0})
 
 
+async def note_erasure(tables: Tables, loop_id: str, after: float = 0.0) -> None:
+    """Note that erasures of a loop are in force, and that there is something to do for them from a time on."""
+    await tables.put(TABLE, {"PartitionKey": _ERASE, "RowKey": loop_id, "after": after})
+
+
 @dataclass(frozen=True, slots=True)
-class Untrained:
-    """A loop whose joined log has grown: not before `after`; `etag` is the state of the note."""
+class Note:
+    """A loop for which the train timer has something to do: not before `after`; `etag` is the state of the note."""
 
     loop_id: str
     after: float
     etag: str
 
 
-async def for_train_timer(tables: Tables) -> tuple[list[Untrained], float | None]:
-    """The loops whose joined log has grown, and when the next sweep is due, None before the first: one read."""
-    grown: list[Untrained] = []
-    sweep: float | None = None
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What the train timer has to do.
+
+    Attributes:
+        untrained: loops whose joined log has grown.
+        erasing: loops with erasures in force.
+        sweep: when the next sweep is due, None before the first.
+    """
+
+    untrained: list[Note]
+    erasing: list[Note]
+    sweep: float | None
+
+
+async def for_train_timer(tables: Tables) -> Notes:
+    """What the train timer has to do: one read."""
+    notes: dict[str, list[Note]] = {_TRAIN: [], _ERASE: [], _SWEEP: []}
     async for row, etag in tables.query(TABLE, (_SWEEP, _TRAIN + "~")):
-        if row["PartitionKey"] == _TRAIN:
-            grown.append(Untrained(str(row["RowKey"]), float(row["after"]), etag))
-        else:
-            sweep = float(row["after"])
-    return grown, sweep
+        notes[str(row["PartitionKey"])].append(Note(str(row["RowKey"]), float(row["after"]), etag))
+    return Notes(notes[_TRAIN], notes[_ERASE], notes[_SWEEP][0].after if notes[_SWEEP] else None)
 
 
-async def untrained(tables: Tables) -> list[Untrained]:
+async def untrained(tables: Tables) -> list[Note]:
     """The loops whose joined log has grown."""
-    return (await for_train_timer(tables))[0]
+    return (await for_train_timer(tables)).untrained
 
 
 async def put_off_sweep(tables: Tables, until: float) -> None:
@@ -127,13 +146,13 @@ async def put_off_sweep(tables: Tables, until: float) -> None:
     await tables.put(TABLE, {"PartitionKey": _SWEEP, "RowKey": _SWEEP, "after": until})
 
 
-async def put_off(tables: Tables, note: Untrained, until: float) -> None:
+async def put_off(tables: Tables, note: Note, until: float) -> None:
     """Look again at `until`, which is soon: a note that the join has made meanwhile is overwritten."""
     row: Row = {"PartitionKey": _TRAIN, "RowKey": note.loop_id, "after": until}
     await tables.put(TABLE, row)
 
 
-async def trained(tables: Tables, note: Untrained) -> None:
+async def trained(tables: Tables, note: Note) -> None:
     """Take the note away, unless the joined log has grown again."""
     try:
         await tables.delete(TABLE, _TRAIN, note.loop_id, note.etag)
@@ -141,12 +160,23 @@ async def trained(tables: Tables, note: Untrained) -> None:
         return
 
 
+async def erased(tables: Tables, note: Note, again: float | None) -> None:
+    """Look again at a time, which is soon; or take the note away, unless another erasure was asked for."""
+    if again is not None:
+        await note_erasure(tables, note.loop_id, again)
+        return
+    with suppress(Conflict):
+        await tables.delete(TABLE, _ERASE, note.loop_id, note.etag)
+
+
 async def forget_loop(tables: Tables, loop_id: str) -> int:
     """Take away every note of a loop that is gone; returns how many there were."""
     spans = (await noted(tables)).get(loop_id, [])
     for span in spans:
         await forget(tables, span)
-    grown = loop_id in {note.loop_id for note in await untrained(tables)}
-    if grown:
-        await tables.delete(TABLE, _TRAIN, loop_id)
-    return len(spans) + grown
+    found = await for_train_timer(tables)
+    held = [(_TRAIN, found.untrained), (_ERASE, found.erasing)]
+    partitions = [partition for partition, notes in held if loop_id in {note.loop_id for note in notes}]
+    for partition in partitions:
+        await tables.delete(TABLE, partition, loop_id)
+    return len(spans) + len(partitions)

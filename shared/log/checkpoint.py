@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import msgspec
 
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
 from shared.log.slices import Slice
-from shared.storage import Blobs, documents
+from shared.storage import Blobs, Conflict, documents
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -73,6 +73,13 @@ def path(loop_id: str) -> str:
     return f"loops/{loop_id}/join.json"
 
 
+def next_generation(held: Checkpoint) -> Checkpoint:
+    """The same for a new generation: what is in work under an older one cannot be passed any more."""
+    generation = held.generation + 1
+    plan = held.plan and msgspec.structs.replace(held.plan, generation=generation)
+    return msgspec.structs.replace(held, generation=generation, plan=plan)
+
+
 async def load(blobs: Blobs, loop_id: str) -> tuple[Checkpoint, str | None]:
     """The loop's checkpoint and its ETag; a new one, and None, where there is none yet.
 
@@ -92,3 +99,23 @@ async def save(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, etag: str | N
         Conflict: somebody else has moved it.
     """
     return await blobs.put(path(loop_id), msgspec.json.encode(checkpoint), etag)
+
+
+async def change(blobs: Blobs, loop_id: str, changed: Callable[[Checkpoint], Checkpoint]) -> Checkpoint:
+    """Change the loop's checkpoint, whatever joins do to it meanwhile; returns what it is then.
+
+    Args:
+        blobs: hold it.
+        loop_id: the loop.
+        changed: gives the new one for the one that is held, perhaps more than once.
+    """
+    while True:
+        held, etag = await load(blobs, loop_id)
+        wanted = changed(held)
+        if wanted == held:
+            return held
+        try:
+            await save(blobs, loop_id, wanted, etag)
+            return wanted
+        except Conflict:
+            continue  # a join was quicker: change what it has left

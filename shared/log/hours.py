@@ -17,7 +17,7 @@ import msgspec
 
 from shared.counters import Counters
 from shared.log import checkpoint as checkpoints
-from shared.log import late, merged, parts
+from shared.log import erasure, late, merged, parts
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, Waits
 from shared.log.checkpoint import Checkpoint
@@ -133,7 +133,7 @@ class Hours:
         """Write a part, and move the mark past it."""
         held = Waits(tuple(progress.waits)) if progress.waits else None
         waits = late.merged(held, loop.waits)
-        erased = Erased(checkpoint.erasures)
+        erased = await erasure.load(self._blobs, checkpoint.erasures)
         rewards, damaged = await parts.write(self._blobs, loop.loop_id, part, waits, erased, checkpoint.since)
         await parts.delete_older(self._blobs, loop.loop_id, part.span.start, part.span.end, part.span.generation)
         moved = msgspec.structs.replace(

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.log.records import Observed, Ranked, digest_of
+from shared.log.erasure import decode_line
+from shared.log.records import Observed, Ranked, decode_observed, digest_of, readable
 from shared.storage import Blobs
 
 RANKED, OBSERVED = b"r", b"o"
@@ -33,6 +34,20 @@ def of(events: Iterable[Ranked], observed: Iterable[Observed]) -> Table:
     rows = [(_number(event.e), _head(event.u), event.t, RANKED) for event in events]
     rows += [(_number(o.e), 0, o.t, OBSERVED) for o in observed]
     return merge([np.array(rows, ROW)])
+
+
+def of_lines(joined: Iterable[bytes], observed: Iterable[bytes]) -> Table:
+    """The same from what is stored of a window: its joined lines and its observation lines."""
+    lines = list(readable(decode_line, joined))
+    rows = [(_number(line.event_id), _head(line.subject), line.time, RANKED) for line in lines]
+    return merge([np.array(rows, ROW), of((), readable(decode_observed, observed))])
+
+
+def holds(table: Table, digests: Iterable[bytes], subjects: Iterable[str] = ()) -> bool:
+    """Whether a table has a row of one of the events, or perhaps of one of the subjects."""
+    events = np.array([int.from_bytes(digest) for digest in digests], np.uint64)
+    heads = np.array([_head(tag) for tag in subjects], np.uint64)
+    return bool(np.isin(table["event"], events).any() or np.isin(table["subject"], heads).any())
 
 
 def merge(tables: Sequence[Table]) -> Table:

@@ -134,6 +134,17 @@ def parse(path: str) -> tuple[Window, str] | None:
     return None if match is None else (Window(int(match[1]), int(match[2]), int(match[3] or 0)), match[4])
 
 
+async def stored(blobs: Blobs, loop_id: str) -> dict[tuple[int, int], dict[str, dict[int, int]]]:
+    """All that is stored of the windows, by start and end: the sizes of the blobs by kind and generation."""
+    found: dict[tuple[int, int], dict[str, dict[int, int]]] = {}
+    for path, size in (await blobs.sizes(log_path(loop_id))).items():
+        window, kind = parse(path) or (None, "")
+        if window is not None and kind in KINDS:
+            kinds = found.setdefault((window.start, window.end), {})
+            kinds.setdefault(kind, {})[window.generation] = size
+    return found
+
+
 def _prefixes(start: int, end: int) -> list[str]:
     """The folders that hold [start, end): hours for less than a day, else the whole log."""
     if end - start > 86_400:

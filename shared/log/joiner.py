@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, index, joined, retention, rows, slices
+from shared.log import activity, erasure, index, joined, retention, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, Waits, bucket_of, day_of, least_window, next_bucket
 from shared.log.checkpoint import Checkpoint, Plan
-from shared.log.erasure import Erased
 from shared.log.inbox import Inbox
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.joined import Window
@@ -221,8 +220,9 @@ class Joiner:
             await slices.drop(self._blobs, loop.loop_id, window.end)
         else:
             self._reader.forget(loop.loop_id, window.end - EARLY)
-        for key in passed:
-            await self._tables.delete(*key)
+        if not checkpoint.erasures:  # which may have to find in the rows what they name
+            for key in passed:
+                await self._tables.delete(*key)
         if checkpoint.watermark // 86400 != window.end // 86400:
             # The days that no later window reads; never today's, whose name Azure would refuse for a while.
             await retention.drop_journal(self._tables, self._blobs, loop.loop_id, day_of(window.end - 86400))
@@ -236,7 +236,7 @@ class Joiner:
             What `join` gives, and the observation lines that arrived in the window. `passed` gets the keys of the
             rows to be deleted, where rows are: those that no later window reads.
         """
-        shards, erased = checkpoint.shards, Erased(checkpoint.erasures)
+        shards, erased = checkpoint.shards, await erasure.load(self._blobs, checkpoint.erasures)
         # What was deleted is no twin of an event that comes later, nor its reward.
         early = max(plan.start - EARLY, checkpoint.since)
 
@@ -248,7 +248,7 @@ class Joiner:
         earlier: list[bytes] = []
         columns = ("PartitionKey", "RowKey", "h")
         async for row in self._reader.read(loop_id, "rank", early, plan.start, shards, columns):
-            earlier.append(bytes(row["h"]))  # type: ignore[arg-type]
+            earlier.append(erased.marks(bytes(row["h"])))  # type: ignore[arg-type]
             note("rank", row)
         ranked: list[bytes] = []
         async for row in self._reader.read(loop_id, "rank", plan.start, plan.end, shards):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,9 +18,9 @@ from shared.log import activity, joined, merged, parts, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import BUCKET, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint
-from shared.storage import Blobs, Conflict, Tables
+from shared.storage import Blobs, Tables
 
-DAY = 86_400
+HOUR, DAY = 3600, 86_400
 MOST = 50_000
 """Blobs of the log that one run deletes: a minute's work or so. The next run goes on."""
 _AT_ONCE = 16
@@ -55,7 +55,7 @@ async def clear(blobs: Blobs, loop_id: str, now: float) -> int:
         watermark = max(held.watermark, until)
         return msgspec.structs.replace(held, watermark=watermark, since=watermark, plan=None, slice=None)
 
-    since = (await _change(blobs, loop_id, move)).since
+    since = (await checkpoints.change(blobs, loop_id, move)).since
     await slices.drop(blobs, loop_id, since)
     await _prune(blobs, loop_id, since)
     return since
@@ -68,20 +68,24 @@ async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending:
         tables: hold the journal.
         blobs: hold the log.
         loop_id: the loop.
-        days: how long its log is kept; whole days that are over for longer go. -1 is for ever.
+        days: how long its log is kept; whole days that are over for longer go, or whole hours where it is a day at
+            most (contract 5.8). -1 is for ever.
         pending: whether the loop has journal rows that are not joined, as was noted before this is called.
         now: the storage's time.
 
     Returns:
         How many blobs of the joined log were deleted.
     """
-    kept_from = 0 if days == -1 else int((now - days * DAY) // DAY * DAY)
+    step = HOUR if days <= 1 else DAY
+    kept_from = 0 if days == -1 else int((now - days * DAY) // step * step)
 
     def move(held: Checkpoint) -> Checkpoint:
         # Never beyond what is joined: the join counts on windows that `since` does not cut in two.
         return msgspec.structs.replace(held, since=max(held.since, min(kept_from, held.watermark)))
 
-    checkpoint = await _change(blobs, loop_id, move)
+    checkpoint = await checkpoints.change(blobs, loop_id, move)
+    if checkpoint.erasures:
+        await activity.note_erasure(tables, loop_id)  # in case who asked for one died before it did
     # The join drops them as it goes; this is for a loop that has fallen silent, or whose log was cleared.
     passed = int(checkpoint.watermark if pending else now)
     await drop_journal(tables, blobs, loop_id, day_of(max(0, passed - DAY)))
@@ -126,20 +130,6 @@ async def erase(tables: Tables, blobs: Blobs, loop_id: str) -> int:
     paths = await blobs.names(f"loops/{loop_id}/")
     await _delete(blobs, paths)
     return noted + dropped + len(paths)
-
-
-async def _change(blobs: Blobs, loop_id: str, change: Callable[[Checkpoint], Checkpoint]) -> Checkpoint:
-    """The loop's checkpoint, changed, whatever joins do to it meanwhile."""
-    while True:
-        held, etag = await checkpoints.load(blobs, loop_id)
-        changed = change(held)
-        if changed == held:
-            return held
-        try:
-            await checkpoints.save(blobs, loop_id, changed, etag)
-            return changed
-        except Conflict:
-            continue  # a join was quicker: change what it has left
 
 
 async def _prune(blobs: Blobs, loop_id: str, since: int) -> int:

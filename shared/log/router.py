@@ -15,11 +15,10 @@ import msgspec
 import numpy as np
 
 from shared.log import checkpoint as checkpoints
-from shared.log import rows, slices
+from shared.log import erasure, rows, slices
 from shared.log.activity import Span
 from shared.log.buckets import BUCKET, EARLY, Waits, next_bucket, slice_length
 from shared.log.checkpoint import Checkpoint
-from shared.log.erasure import Erased
 from shared.log.load import Load
 from shared.log.reader import Reader
 from shared.log.slices import MAIL, RANKS, Letters, Part, Place, Slice
@@ -145,7 +144,7 @@ class Router:
 
     async def _write_mail(self, loop_id: str, waits: Waits, checkpoint: Checkpoint, held: Slice) -> None:
         """Match the observations of a slice with the events of every window that still waits."""
-        letters, erased = Letters(), Erased(checkpoint.erasures)
+        letters, erased = Letters(), await erasure.load(self._blobs, checkpoint.erasures)
         async for row in self._observations(loop_id, checkpoint, held.start - EARLY, held.end - EARLY):
             letters.add(await rows.lines(row, self._blobs), erased)
         await asyncio.to_thread(letters.sort)

@@ -139,7 +139,7 @@ async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
     ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
     began: list[str] = []
 
-    async def train(note: activity.Untrained, grown: object) -> None:
+    async def train(note: activity.Note, grown: object) -> None:
         began.append(note.loop_id)  # and its note stays: it wants another turn
 
     monkeypatch.setattr(app, "_train", train)

@@ -23,7 +23,7 @@ from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
 from shared.evaluation import resources
 from shared.evaluation.resources import Evaluation, FeatureImportance
 from shared.learning import registry
-from shared.log import observe
+from shared.log import observe, subject
 from shared.loops import loops
 from shared.ranking.features import MAX_KEY, MAX_NUMBER, MAX_STRING, sanitise_action
 from tests.unit.edge.inmemory import InMemory
@@ -48,6 +48,7 @@ list_feature_importances get_feature_importance put_feature_importance delete_fe
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
 get_health get_limits put_limits list_loops create_loop delete_loop replace_key
+erase_event erase_subject list_erasures get_erasure
 """
 # The second one is left without an action where the first one takes b.
 SLOTS = [{"id": "s1", "baselineAction": "a"}, {"id": "s2", "baselineAction": "b", "excludedActions": ["a"]}]
@@ -100,7 +101,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 125
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 129
     assert set(DESCRIPTIONS) | set(JOBS) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert not set(DESCRIPTIONS) & set(JOBS)
 
@@ -215,6 +216,8 @@ def test_limits_are_those_of_the_checks() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     rewarded = OPERATIONS["reward_v1_0"][2]["parameters"]
 
+    (named,) = [p["schema"] for p in OPERATIONS["rank_v1_0"][2]["parameters"] if p["in"] == "header"]
+    assert named["maxLength"] == subject.MAX_SUBJECT
     assert schemas["LoopRequest"]["properties"]["name"]["pattern"] == f"^{loops._NAME.pattern}$"
     assert [p["schema"]["maxLength"] for p in rewarded if p["in"] == "header"] == [observe._MAX_REQUEST_ID]
     assert schemas["Error"]["properties"]["code"]["enum"] == sorted(STATUS)
@@ -284,6 +287,10 @@ async def test_rankloops_own_answers_are_as_described(served: InMemory) -> None:
     listed = await check(served, "list_loops", "rankloop/v1/loops")
     await check(served, "replace_key", "loops/news/rankloop/v1/keys/key1")
 
+    asked = await check(served, "erase_event", "rankloop/v1/events/e", status=202)
+    await check(served, "erase_subject", "rankloop/v1/subjects/ann", status=202)
+    await check(served, "get_erasure", f"rankloop/v1/erasures/{asked['id']}")
+    assert len((await check(served, "list_erasures", "rankloop/v1/erasures"))["value"]) == 2
     assert len(made["keys"]) == 2
     assert [loop["name"] for loop in listed["value"]] == ["default", "news"]
     served.blobs.down = True

@@ -80,3 +80,33 @@ async def test_what_was_joined_while_training_is_not_forgotten(tables: MemoryTab
     await activity.trained(tables, note)
 
     assert [n.loop_id for n in await activity.untrained(tables)] == [LOOP]
+
+
+async def test_a_note_of_erasures_stands_until_none_is_in_force(tables: MemoryTables) -> None:
+    await activity.note_joined(tables, LOOP)
+    await activity.put_off_sweep(tables, 7.0)
+    await activity.note_rows(tables, Span(T0, T0 + 60, 0, LOOP, 1.0))
+    await activity.note_erasure(tables, LOOP)
+    notes = await activity.for_train_timer(tables)
+    assert [(note.loop_id, note.after) for note in notes.erasing] == [(LOOP, 0.0)]
+    assert (len(notes.untrained), notes.sweep) == (1, 7.0)
+
+    await activity.erased(tables, notes.erasing[0], 99.0)
+    (note,) = (await activity.for_train_timer(tables)).erasing
+    assert note.after == 99.0
+    await activity.erased(tables, notes.erasing[0], None)
+    assert len((await activity.for_train_timer(tables)).erasing) == 1, "another erasure was asked for meanwhile"
+    await activity.erased(tables, note, None)
+    assert (await activity.for_train_timer(tables)).erasing == []
+
+
+async def test_of_a_loop_that_is_gone_no_note_is_left(tables: MemoryTables) -> None:
+    for loop_id in (LOOP, "f" * 32):
+        await activity.note_joined(tables, loop_id)
+        await activity.note_erasure(tables, loop_id)
+    await activity.note_rows(tables, Span(T0, T0 + 60, 0, LOOP, 1.0))
+
+    assert await activity.forget_loop(tables, LOOP) == 3
+    notes = await activity.for_train_timer(tables)
+    assert [note.loop_id for note in (*notes.untrained, *notes.erasing)] == ["f" * 32] * 2
+    assert await activity.forget_loop(tables, LOOP) == 0

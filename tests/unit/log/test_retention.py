@@ -13,6 +13,7 @@ from shared.log import activity, joined, joiner, retention
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of
 from shared.log.checkpoint import Checkpoint, Plan
+from shared.log.erasure import Erasure
 from shared.log.joined import Window
 from shared.log.joiner import Joiner, LoopRules
 from shared.log.rows import table_name
@@ -338,6 +339,27 @@ async def test_whole_days_beyond_the_retention_go(log: Log, days: int, kept: int
     assert (await log.checkpoint()).since == (MIDNIGHT - days * DAY if kept < 10 or days == 100 else 0)
     assert await log.starts(OTHER) == sorted(starts)
     assert await log.expire(days, MIDNIGHT + DAY - 30.0) == 0
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, 1), (1, 25), (2, 48 + 13)])
+async def test_whole_hours_go_where_the_log_is_kept_for_a_day_at_most(log: Log, days: int, kept: int) -> None:
+    noon = MIDNIGHT + 5 * DAY + DAY // 2
+    starts = [noon - n * 3600 for n in range(100)]
+    await log.hold(*starts)
+    await log.reach(Checkpoint(watermark=noon + 3600))
+
+    assert await log.expire(days, noon + 1800.0) == 100 - kept
+    assert await log.starts() == sorted(starts[:kept])
+    assert await log.expire(days, noon + 3599.0) == 0
+    assert await log.expire(days, noon + 3600.0) == (days <= 1)
+
+
+async def test_erasures_in_force_are_noted_again(log: Log) -> None:
+    await log.expire(-1, float(T0))
+    assert (await activity.for_train_timer(log.tables)).erasing == []
+    await log.reach(Checkpoint(erasures=[Erasure("event", "00" * 8, 1.0)]))
+    await log.expire(-1, float(T0))
+    assert [note.loop_id for note in (await activity.for_train_timer(log.tables)).erasing] == [LOOP]
 
 
 async def test_an_event_is_kept_for_at_least_its_days(log: Log) -> None:
