@@ -9,7 +9,8 @@ import uuid
 import shared.app
 from localhost.__main__ import main
 from shared.log.buckets import Waits, bucket_of, day_of
-from shared.log.journal import Journal, Line
+from shared.log.journal import Journal
+from shared.log.line import Line
 from shared.log.rows import partition_key, table_name
 
 

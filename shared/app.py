@@ -91,7 +91,7 @@ class App:
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "clock", "RowKey": "probe"}))
         self.loops = Loops(tables, blobs, self.clock)
         self.models = ModelCache(blobs, self.counters)
-        self.journal = Journal(tables, blobs, self.clock, self.counters, settings.shards)
+        self.journal = Journal(tables, blobs, self.clock, self.counters, settings.shards, settings.linger)
         self.ranker = Ranker(
             self.models, self.journal, self.clock, self.counters, settings.log_deadline, strict=settings.strict_rank
         )

@@ -12,6 +12,8 @@ from typing import Any
 
 MAX_DEADLINE = 3500
 """Milliseconds; less than the shortest grace, so that what is acknowledged is in its bucket for certain (ADR 0003)."""
+MAX_LINGER = 100
+"""Milliseconds; each adds to the time of every answer."""
 
 MIRROR_HOSTS = ".blob.core.windows.net"
 _MIRROR_HOST = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*|http://[a-z0-9.-]+(:\d{1,5})?")
@@ -31,6 +33,7 @@ class Config:
         strict_rank: answer 503 when a rank event is not durable in time, in place of 201 and "pending".
         log_deadline: seconds that Rank waits for the log before it answers.
         reward_deadline: seconds that Reward and Activate wait for it before they ask the caller to repeat the call.
+        linger: seconds that a row of the journal waits for company before it is written.
         max_body: bytes of a request body at most.
         shards: over how many partitions the writers of a loop spread.
         prune_journal: delete journal rows as soon as they are joined; for Azurite.
@@ -47,6 +50,7 @@ class Config:
     strict_rank: bool = False
     log_deadline: float = 0.5
     reward_deadline: float = 0.5
+    linger: float = 0.0
     max_body: int = 4 * 1024 * 1024
     shards: int = 4
     prune_journal: bool = False
@@ -73,6 +77,7 @@ def read(environment: Mapping[str, str]) -> Config:
         strict_rank=_flag(environment, "RANKLOOP_STRICT_RANK"),
         log_deadline=_number(environment, "RANKLOOP_LOG_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
         reward_deadline=_number(environment, "RANKLOOP_REWARD_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
+        linger=_number(environment, "RANKLOOP_LINGER_MS", 0, 0, MAX_LINGER) / 1000,
         max_body=_number(environment, "RANKLOOP_MAX_BODY_BYTES", 4 * 1024 * 1024, 1024, 100 * 1024 * 1024),
         shards=_number(environment, "RANKLOOP_SHARDS", 4, 1, 100),
         prune_journal=_flag(environment, "RANKLOOP_JOURNAL_PRUNE"),

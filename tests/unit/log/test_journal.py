@@ -9,7 +9,8 @@ from shared.clock import StorageClock
 from shared.counters import Counters
 from shared.log import activity, journal, rows
 from shared.log.buckets import BUCKET, Waits, bucket_of, day_of
-from shared.log.journal import Full, Journal, Line
+from shared.log.journal import Full, Journal
+from shared.log.line import Line
 from shared.log.records import mark, unmark
 from shared.log.rows import table_name
 from shared.storage import Unavailable
@@ -34,7 +35,7 @@ class Now:
 class Bench:
     """A journal over storage that does what `gate` says."""
 
-    def __init__(self, now: Now, shards: int = 4, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, now: Now, shards: int = 4, linger: float = 0.0, max_bytes: int = 32 * 1024 * 1024) -> None:
         self.now = now
         self.gate: Gate | None = None
         self.calls: list[str] = []
@@ -43,7 +44,7 @@ class Bench:
         self.counters = Counters()
         tables, blobs = WatchedTables(self.memory, self._pass), WatchedBlobs(self.blobs, self._pass)
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "c", "RowKey": "p"}), now)
-        self.journal = Journal(tables, blobs, self.clock, self.counters, shards, max_bytes)
+        self.journal = Journal(tables, blobs, self.clock, self.counters, shards, linger, max_bytes)
 
     async def _pass(self, name: str, done: bool) -> None:
         if not done:
@@ -198,18 +199,19 @@ async def test_the_span_is_noted_before_its_first_row_and_once(bench: Bench, now
     assert [span.start for span in (await activity.noted(bench.memory))[LOOP]] == [T0]
 
 
-async def test_a_span_is_noted_again_when_too_many_are_remembered(bench: Bench, now: Now) -> None:
-    for _ in range(1002):
+async def test_of_too_many_spans_the_oldest_is_noted_again(
+    bench: Bench, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "REMEMBERED", 3)
+    noted = []
+    for minute in (0, 1, 2, 3, 3, 2, 1, 0, 3):
+        now.time = T0 + 60 * minute
+        bench.calls.clear()
         bench.append(b"1")
         await bench.journal.drain()
-        now.time += 60
-    assert sum(call == "put activity" for call in bench.calls) == 1002
+        noted.append("put activity" in bench.calls)
 
-    now.time = T0
-    bench.append(b"1")
-    await bench.journal.drain()
-
-    assert sum(call == "put activity" for call in bench.calls) == 1003
+    assert noted == [True, True, True, True, False, False, False, True, False]
 
 
 def failing(times: int, match: str, after: bool) -> Gate:
@@ -282,17 +284,117 @@ async def test_a_wait_that_was_shortened_meanwhile_closes_the_bucket_sooner(benc
 async def test_the_buffer_is_bounded_and_free_again(now: Now) -> None:
     bench = Bench(now, max_bytes=10_000)
     bench.gate = door = Door()
-    lines = [bench.append(b"x" * 2000) for _ in range(4)]
+    lines = [bench.append(b"x" * 700) for _ in range(5)]
     with pytest.raises(Full):
-        bench.append(b"x" * 2000)
+        bench.append(b"x" * 700)  # a stream gets half of it
     assert bench.counters["journal.full"] == 1
-    bench.append(b"x" * 2000, stream="obs")  # another stream has a buffer of its own
+
+    lines.append(bench.append(b"x" * 700, stream="obs"))  # and another one half of the rest
+    lines += [bench.append(b"x" * 700, loop_id="f" * 32) for _ in range(2)]
+    assert bench.journal.waiting == 8000
+    for stream, loop_id in (("rank", LOOP), ("rank", "f" * 32)):
+        with pytest.raises(Full):
+            bench.append(b"x" * 1700, stream=stream, loop_id=loop_id)
 
     door.open.set()
     assert all([await line.durable(1) for line in lines])
     await bench.journal.drain()
     assert bench.journal.waiting == 0
-    assert await bench.append(b"x" * 2000).durable(1)
+    assert await bench.append(b"x" * 700).durable(1)
+
+
+async def test_whoever_fills_the_buffer_leaves_room_for_many_others(now: Now) -> None:
+    bench = Bench(now, max_bytes=1_000_000)
+    bench.gate = Door()
+    with pytest.raises(Full):
+        for _ in range(1000):
+            bench.append(b"x" * 700)
+    half = bench.journal.waiting
+
+    for n in range(100):
+        bench.append(b"x" * 700, loop_id=f"{n:032x}")
+
+    assert half == 500_000
+    assert bench.journal.waiting == 600_000
+    bench.gate.open.set()
+    await bench.journal.drain()
+
+
+async def test_loops_that_are_idle_are_forgotten(bench: Bench) -> None:
+    bench.gate = door = Door()
+    lines = [bench.append(b"1", loop_id=f"{n:032x}") for n in range(50)]
+    abandoned = bench.append(b"1", stream="obs")
+    abandoned.abandoned = True
+    assert len(bench.journal._streams) == 51
+
+    door.open.set()
+    await bench.journal.drain()
+
+    assert [await line.durable(0) for line in lines] == [True] * 50
+    assert bench.journal._streams == {}
+
+
+class Turnstile:
+    """A gate that lets one row through at a time, and tells whose."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[str, asyncio.Event]] = []
+        self.most = 0
+
+    async def __call__(self, name: str, done: bool) -> None:
+        if name.startswith("put rank") and not done:
+            event = asyncio.Event()
+            self.waiting.append((name[8:40], event))
+            self.most = max(self.most, len(self.waiting))
+            await event.wait()
+
+    async def next(self) -> str:
+        await settled()
+        loop_id, event = self.waiting.pop(0)
+        event.set()
+        return loop_id
+
+
+async def test_busy_loops_share_the_connections_and_take_turns(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "WRITES", 4)
+    monkeypatch.setattr(journal, "MAX_LINES", 1)
+    bench = Bench(now)
+    bench.gate = gate = Turnstile()
+    for _ in range(50):
+        bench.append(b"1")
+    await settled()
+    loops = [f"{n:032x}" for n in range(8)]
+    for loop_id in loops:
+        for _ in range(5):
+            bench.append(b"1", loop_id=loop_id)
+
+    turns = [await gate.next() for _ in range(90)]
+    await bench.journal.drain()
+
+    assert gate.most == 4
+    assert Counter(turns) == {LOOP: 50, **dict.fromkeys(loops, 5)}
+    # Two rows of each may stand in line: so five of its turns take five rounds of nine loops at most, and one more.
+    assert max(n for n, loop_id in enumerate(turns) if loop_id in loops) < 6 * 9
+
+
+async def test_a_row_that_pauses_before_its_next_try_takes_no_connection(
+    now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "WRITES", 1)
+    bench = Bench(now)
+
+    async def gate(name: str, done: bool) -> None:
+        if LOOP in name:
+            raise Unavailable("throttled")
+
+    bench.gate = gate
+    failing_line = bench.append(b"1")
+    await settled()
+    other = bench.append(b"1", loop_id="f" * 32)
+
+    assert await other.durable(1)
+    await bench.journal.drain()
+    assert not await failing_line.durable(0)
 
 
 async def test_a_line_that_nobody_wants_any_more_is_not_written(bench: Bench) -> None:

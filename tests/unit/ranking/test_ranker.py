@@ -18,7 +18,8 @@ from shared.learning import registry
 from shared.learning.model import ModelError, Scores, ServingModel
 from shared.learning.registry import Version
 from shared.log.buckets import Waits
-from shared.log.journal import Full, Journal, Line
+from shared.log.journal import Full, Journal
+from shared.log.line import Line
 from shared.log.records import decode_ranked, mark
 from shared.log.rows import lines
 from shared.loops import policy
