@@ -9,6 +9,7 @@ from manage_fn import bp as manage_bp
 from rank_fn import bp as rank_bp
 from reward_fn import bp as reward_bp
 from shared.app import drain as drain  # awaited by `localhost` before it ends
+from shared.edge.web import admit as admit  # asked by `localhost` before it reads a call
 from train_timer_fn import bp as train_timer_bp
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

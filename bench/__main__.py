@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, join, learn, loops, multi_slot, rank, requests, start, train
+from bench import http, join, learn, loops, multi_slot, overload, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "requests": requests.main,
     "learn": learn.main,
     "start": start.main,
+    "overload": overload.main,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import azure.functions as func
 from azure.functions.timer import TimerRequest
 
 from localhost.admin import Admin
@@ -31,6 +32,8 @@ _HOMEPAGE: Response = (
     [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(_PAGE))],
     _PAGE,
 )
+# Where a request holds what to call when it was answered.
+_LEAVE = "localhost.leave"
 
 
 class _TooLarge(Exception):
@@ -70,6 +73,8 @@ class Host:
         self.abandoned = False
         self._admin = Admin(app.functions, keys, self.timers)
         self._app = app
+        self._below = len(f"/{config.route_prefix}/") if config.route_prefix else 1
+        self._known: tuple[func.HttpResponse | None, Response] = (None, _HOMEPAGE)
         self._config = config
         self._cors = Cors(config)
         self._timers_grace = timers_grace
@@ -81,21 +86,61 @@ class Host:
         if scope["type"] != "http":
             await self._follow_lifespan(receive, send)
             return
+        answer = None if _LEAVE in scope else self.turn_away(scope)
+        if answer is None:
+            try:
+                answer = await self._serve(scope, receive)
+            except _Disconnected:
+                return
+            finally:
+                scope[_LEAVE]()
+        status, headers, body = answer
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def turn_away(self, scope: Scope) -> Response | None:
+        """Ask the app whether it takes the request: the answer if not.
+
+        The server may ask before it makes anything of the request, and then need not call at all.
+        """
+        scope[_LEAVE] = _nothing
+        if self._app.admit is None:
+            return None
+        origin, size = None, 0 if scope["method"] in ("GET", "HEAD") else None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                size = int(value)
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        try:
+            verdict = self._app.admit(scope["path"][self._below :], size)
+        except Exception:
+            _log.exception("nobody could be asked whether to take %s %s", scope["method"], scope["path"])
+            return None
+        if not isinstance(verdict, func.HttpResponse):
+            scope[_LEAVE] = verdict
+            return None
+        if verdict is not self._known[0]:
+            self._known = verdict, encode_result(verdict)
+        return self._with_cors(self._known[1], origin)
+
+    async def _serve(self, scope: Scope, receive: Receive) -> Response:
         origin = None
         try:
             headers = read_headers(scope)
             origin = headers.get("origin")
-            status, answer_headers, body = await self._answer(scope, headers, receive)
+            answer = await self._answer(scope, headers, receive)
         except BadRequest:
-            status, answer_headers, body = empty(400)
+            answer = empty(400)
         except _TooLarge:
-            status, answer_headers, body = empty(413)
-        except _Disconnected:
-            return
-        if origin is not None and self._cors.enabled:
-            answer_headers = [*answer_headers, *self._cors.headers(origin)]
-        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
-        await send({"type": "http.response.body", "body": body})
+            answer = empty(413)
+        return self._with_cors(answer, origin)
+
+    def _with_cors(self, answer: Response, origin: str | None) -> Response:
+        if origin is None or not self._cors.enabled:
+            return answer
+        status, headers, body = answer
+        return status, [*headers, *self._cors.headers(origin)], body
 
     async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
         method = scope["method"]
@@ -167,3 +212,7 @@ class Host:
                 _log.exception("the app's drain failed: what it had not written yet is lost")
                 self.abandoned = True
         self._pool.shutdown(wait=not self.abandoned)
+
+
+def _nothing() -> None:
+    """What is to be done for a request that nobody counts."""

@@ -1,4 +1,4 @@
-"""Turns the directory of a function app into its functions and its drain hook."""
+"""Turns the directory of a function app into its functions and its hooks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from localhost.config import StartError
 from localhost.functions import Function, read_function
 
 Drain = Callable[[], Awaitable[object]]
+Leave = Callable[[], None]
+Admit = Callable[[str, int | None], Leave | func.HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The functions of an app, and what to await before the process ends."""
+    """The functions of an app, what to await before the process ends, and what lets a request in."""
 
     functions: tuple[Function, ...]
     drain: Drain | None = None
+    admit: Admit | None = None
 
 
 def put_last_on_path(app_dir: Path) -> None:
@@ -42,9 +45,11 @@ def put_last_on_path(app_dir: Path) -> None:
 def load_app(app_dir: Path, environ: Mapping[str, str]) -> App:
     """Import the app's script (function_app.py unless PYTHON_SCRIPT_FILE_NAME says otherwise) and read its functions.
 
-    A coroutine function `drain` at the top level of the script is ours, not Azure's: it is awaited before the process
-    ends, after the last invocation. Raises `StartError` where the app cannot be imported or is not one that Azure
-    would take.
+    Two functions at the top level of the script are ours, not Azure's. The coroutine function `drain` is awaited before
+    the process ends, after the last invocation. `admit` is asked for each request, by its path and the length of its
+    body where that is known, before the body is read: it returns what to call when the request was answered, or the
+    answer itself, which had better be the same for all. Raises `StartError` where the app cannot be imported or is not
+    one that Azure would take.
     """
     script = environ.get("PYTHON_SCRIPT_FILE_NAME") or "function_app.py"
     if not (app_dir / script).is_file():
@@ -65,10 +70,13 @@ def load_app(app_dir: Path, environ: Mapping[str, str]) -> App:
     drain = getattr(module, "drain", None)
     if drain is not None and not inspect.iscoroutinefunction(drain):
         raise StartError(f"{script}: drain must be a coroutine function")
+    admit = getattr(module, "admit", None)
+    if admit is not None and not inspect.isfunction(admit):
+        raise StartError(f"{script}: admit must be a function")
     functions = tuple(read_function(definition, str(app_dir), environ) for definition in definitions)
     if not functions:
         raise StartError(f"{script}: the FunctionApp has no functions")
-    return App(functions, drain)
+    return App(functions, drain, admit)
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from localhost.config import Config, StartError, load_config
+from localhost.connection import Connection
 from localhost.functions import HttpTrigger
 from localhost.host import Host
 from localhost.keys import Keys
@@ -26,6 +27,8 @@ _KEEP_ALIVE = 130
 _REQUESTS_GRACE = 10
 _TIMERS_GRACE = 30
 _DRAIN_GRACE = 15
+# How many connections may be accepted in one turn of the event loop.
+_ACCEPTED = 32
 
 
 async def serve(
@@ -66,6 +69,7 @@ async def serve(
             application,
             lifespan="on",
             interface="asgi3",
+            http=Connection,
             ws="none",
             proxy_headers=False,
             server_header=False,
@@ -77,7 +81,9 @@ async def serve(
         ),
         started,
     )
-    await server.serve(sockets=[listener])
+    # uvloop accepts one connection a turn of the event loop from each: with one alone, new callers would wait for seconds
+    # where turns are long and callers many.
+    await server.serve(sockets=[listener, *(listener.dup() for _ in range(_ACCEPTED - 1))])
     return not application.abandoned
 
 

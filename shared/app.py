@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from shared import config
 from shared.access import tokens
+from shared.access.admission import Admission
 from shared.access.roles import Access
 from shared.clock import StorageClock
 from shared.config import Config
@@ -102,6 +103,7 @@ class App:
         self.trainer = Trainer(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
+        self.admission = Admission(min(settings.log_deadline, settings.reward_deadline))
         self.access = Access(settings.key, tokens.of(settings))
         self.trusted_signers = trusted(settings)
         self.trying = asyncio.Lock()

@@ -100,6 +100,11 @@ def unavailable() -> ApiError:
     return ApiError("OperationNotAllowed", "Storage does not answer at the moment; try again.", retry_after=1)
 
 
+def overloaded() -> ApiError:
+    """The answer to a call that finds too many under way. Nothing was done for it."""
+    return ApiError("OperationNotAllowed", "Too many calls are under way at the moment; try again.", retry_after=1)
+
+
 def internal_error() -> ApiError:
     """The answer to a fault of ours: it says nothing of the inside."""
     return ApiError("InternalServerError", HTTPStatus.INTERNAL_SERVER_ERROR.description)

@@ -14,8 +14,9 @@ import azure.functions as func
 
 from shared import app as running
 from shared.app import App
-from shared.contract.errors import ApiError, internal_error, unavailable
+from shared.contract.errors import ApiError, internal_error, overloaded, unavailable
 from shared.edge.calls import REQUEST_ID, Call, Reply
+from shared.edge.door import Leave, enter
 from shared.edge.routes import MAX_UPLOAD, find
 from shared.storage import StorageError
 
@@ -37,6 +38,27 @@ def handler(route: str) -> Callable[[func.HttpRequest], Awaitable[func.HttpRespo
     return http
 
 
+def admit(path: str, size: int | None) -> Leave | func.HttpResponse:
+    """Let a call in, or answer it: for a host that can ask before it has read the body, and then asks for every call.
+
+    Args:
+        path: below the host, decoded, without a leading slash.
+        size: of the body in bytes, as the call's headers tell it; None where they do not.
+
+    Returns:
+        What to call when the call was answered; or the answer, where there is no place for it. That is the same one for
+        all such calls, so that it costs nothing to make: it does not repeat a caller's request id.
+    """
+    app = running.current()
+    app.admission.asked_outside = True
+    leave = enter(app, path, app.config.max_body if size is None else size)
+    if leave is not None:
+        return leave
+    app.counters.add(f"refused.{_OVERLOADED.code}")
+    app.counters.add(f"http.{_OVERLOADED.status}")
+    return _TURNED_AWAY
+
+
 async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
     """Answer a request.
 
@@ -45,20 +67,36 @@ async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
         path: below the host, decoded, without a leading slash.
     """
     app = running.current()
-    headers = req.headers
+    if app.admission.asked_outside:
+        reply = await _reply(app, req, path)
+    elif (leave := enter(app, path, len(req.get_body()))) is not None:
+        try:
+            reply = await _reply(app, req, path)
+        finally:
+            leave()
+    else:
+        reply = _refusal(app, _OVERLOADED)
+    app.counters.add(f"http.{reply.status}")
+    return _response(reply, req.headers)
+
+
+async def _reply(app: App, req: func.HttpRequest, path: str) -> Reply:
     try:
-        reply = await _call(app, req, headers, path)
+        return await _call(app, req, req.headers, path)
     except ApiError as e:
-        reply = _refusal(app, e)
+        return _refusal(app, e)
     except StorageError as e:
         app.counters.add("http.storage_errors")
         log.error("%s %s: storage does not answer: %s", req.method, path[:256], e)
-        reply = _refusal(app, unavailable())
+        return _refusal(app, unavailable())
     except Exception:
         app.counters.add("http.faults")
         log.exception("%s %s failed", req.method, path[:256])
-        reply = _refusal(app, internal_error())
-    app.counters.add(f"http.{reply.status}")
+        return _refusal(app, internal_error())
+
+
+def _response(reply: Reply, headers: Mapping[str, str]) -> func.HttpResponse:
+    """The response that holds a reply to a call of these headers."""
     answered = {**_FIXED, **reply.headers}
     request_id = headers.get(REQUEST_ID, "")
     # The host refuses to write any header but printable ASCII, so an answer with one would be lost.
@@ -103,4 +141,12 @@ async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], pat
 
 def _refusal(app: App, error: ApiError) -> Reply:
     app.counters.add(f"refused.{error.code}")
+    return _told(error)
+
+
+def _told(error: ApiError) -> Reply:
     return Reply(error.status, error.body(), error.headers())
+
+
+_OVERLOADED = overloaded()
+_TURNED_AWAY = _response(_told(_OVERLOADED), {})

@@ -79,6 +79,10 @@ class Loops:
             self._loops[name] = loop
         return loop
 
+    def served(self, name: str) -> bool:
+        """Whether there is a loop of that name, and this process has served it."""
+        return name in self._loops
+
     async def by_id(self, loop_id: str) -> Loop:
         """The loop of an id, as it is now.
 

@@ -80,6 +80,10 @@ def {name}({argument}: func.HttpRequest) -> str: return ""
             PREAMBLE + function("a", "x") + "def drain(): pass",
             "drain must be a coroutine",
         ),
+        (
+            PREAMBLE + function("a", "x") + "admit = True",
+            "admit must be a function",
+        ),
     ],
 )
 def test_an_app_that_cannot_be_served_says_why_in_one_line(refused: Refused, source: str, reason: str) -> None:

@@ -1,0 +1,50 @@
+"""Turns a call's path and the size of its body into its place among the calls under way, or into none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from shared.access.admission import PERIOD, Admission
+from shared.app import App
+from shared.loops.loops import DEFAULT
+
+Leave = Callable[[], None]
+"""Gives a call's place back."""
+
+
+def enter(app: App, path: str, size: int) -> Leave | None:
+    """A place for a call, to be given back once it is answered; None where there is none for it.
+
+    Loops that this process has not served yet share the places of one: their names may be made up.
+
+    Args:
+        app: whose calls are counted.
+        path: below the host, decoded, without a leading slash.
+        size: bytes of the body.
+    """
+    name = path[6:].partition("/")[0] if path[:6].lower() == "loops/" else DEFAULT
+    loop = name if app.loops.served(name) else ""
+    admission = app.admission
+    is_event = path[-10:].lower().rstrip("/").endswith(("/rank", "/reward", "/activate"))
+    places = admission.events if is_event else admission.others
+    if not places.take(loop, size):
+        app.counters.add("calls.turned_away")
+        return None
+    if not admission.watched:
+        admission.watched = True
+        _read_again(admission, asyncio.get_running_loop())
+    return lambda: places.free(loop, size)
+
+
+def _read_again(admission: Admission, loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_later(PERIOD, _read, admission, loop, time.monotonic() + PERIOD)
+
+
+def _read(admission: Admission, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    """Tell how late the event loop runs: as late as this was called. It goes on for as long as there are calls."""
+    admission.adapt(time.monotonic() - due)
+    admission.watched = not admission.idle
+    if admission.watched:
+        _read_again(admission, loop)
