@@ -69,7 +69,7 @@ class Places:
     def _is_owed(self, loop: str, count: int) -> bool:
         """Whether a loop holds less than half of an equal part: it need not wait until a lowered limit is kept to."""
         sharers = len(self._held) + (loop not in self._held)
-        return count < self.limit / (2 * sharers + 2) and self._taken < 1.5 * self.limit
+        return count + 1 <= self.limit / (2 * sharers + 2)
 
     def free(self, loop: str, size: int) -> None:
         """Give back what was taken for a call."""
