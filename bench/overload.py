@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.flood import SLOTS
+from bench.processes import peak_mib
 from localhost.azurite import Azurite
 
 KEY = "bench"
@@ -135,12 +136,6 @@ class Watch(threading.Thread):
             time.sleep(2)
 
 
-def memory(process: subprocess.Popen[bytes], what: str) -> float:
-    """MiB that a process has (VmRSS) or had at most (VmHWM)."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition(f"{what}:")[2].split()[0]) / 1024
-
-
 def call(port: int, method: str, path: str, body: Any = None) -> Any:
     """One call of the API."""
     request = urllib.request.Request(
@@ -172,13 +167,13 @@ def main() -> None:
             flooded(port, loop, 0, 2.0, CALLERS)
         sustainable = flooded(port, "", 0, ALONE, CALLERS)
         most = sustainable.rate
-        before = memory(worker, "VmRSS")
+        before = peak_mib(worker.pid)
         alone = flooded(port, "/loops/second", SECOND * most, ALONE)
         with flood(port, "", TIMES * most, seconds) as hog:
             time.sleep(seconds / 2)
             second = flooded(port, "/loops/second", SECOND * most, max(seconds / 2 - 2, 1.0))
         after = flooded(port, "", 0, ALONE, CALLERS)
-        peak = memory(worker, "VmHWM")
+        peak = peak_mib(worker.pid)
         counters = call(port, "GET", "/rankloop/v1/health")["counters"]
     over = hog[0]
     print(f"Sustainable, {CALLERS} callers, 4 actions, rank and reward in turn: {most:.0f} calls/s")

@@ -81,8 +81,8 @@ async def serve(
         ),
         started,
     )
-    # uvloop accepts one connection a turn of the event loop from each: with one alone, new callers would wait for seconds
-    # where turns are long and callers many.
+    # uvloop accepts one connection a turn of the event loop from each: with one alone, new callers would wait for
+    # seconds where turns are long and callers many.
     await server.serve(sockets=[listener, *(listener.dup() for _ in range(_ACCEPTED - 1))])
     return not application.abandoned
 
