@@ -26,7 +26,7 @@ from localhost.azurite import Azurite
 
 KEY = "bench"
 CALLERS = 32
-CONNECTIONS = 1500
+CONNECTIONS = 800
 TIMES = 10
 SECOND = 0.2
 """What the second loop asks for, of the sustainable rate."""

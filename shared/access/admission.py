@@ -11,7 +11,7 @@ PERIOD = 0.025
 LATE = 0.01
 """Seconds of lateness from which on the processor is what calls wait for. Where they wait for storage alone the event
 loop is on time, and turning calls away would help nobody."""
-SHARE = 0.4
+SHARE = 0.25
 """Part of the deadline in which calls are to be answered where the processor is short."""
 MOST = 960
 """Ranks, rewards and activations under way at most, over all loops: when storage hangs each waits out its deadline."""
@@ -28,9 +28,9 @@ _MEMORY = 0.5
 class Places:
     """Places, and bytes of bodies, that loops share.
 
-    A loop may hold as many as are left free: one that could use more than there are gets half, n such get an equal part
-    each, and there is always something left for one that comes new (a dynamic threshold with alpha = 1: Choudhury and
-    Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+    A loop may hold as many as are left free, and in any case an equal part. So one that could use more than there are
+    gets half, two such get a third each, and there is always something left for one that comes new (a dynamic threshold
+    with alpha = 1: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
 
     Args:
         limit: how many places there are; may be changed at any time.
@@ -67,9 +67,9 @@ class Places:
         return True
 
     def _is_owed(self, loop: str, count: int) -> bool:
-        """Whether a loop holds less than half of an equal part: it need not wait until a lowered limit is kept to."""
+        """Whether a loop holds less than an equal part: it need not wait until others keep to a lowered limit."""
         sharers = len(self._held) + (loop not in self._held)
-        return count + 1 <= self.limit / (2 * sharers + 2)
+        return count + 1 <= self.limit / (sharers + 1)
 
     def free(self, loop: str, size: int) -> None:
         """Give back what was taken for a call."""

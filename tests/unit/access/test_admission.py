@@ -21,8 +21,9 @@ def fill(places: Places, loop: str, size: int = 0) -> int:
 def test_a_loop_may_hold_as_many_places_as_are_left_free() -> None:
     places = Places(100, 1000)
 
-    assert [fill(places, loop) for loop in ("a", "b", "c")] == [50, 25, 13]
-    assert places.taken == 88
+    assert [fill(places, loop) for loop in ("a", "b", "c")] == [50, 33, 25]
+    assert places.taken == 108, "an equal part is never denied"
+    assert [fill(places, loop) for loop in ("a", "b", "c")] == [0, 0, 0]
 
 
 def test_loops_that_could_use_more_end_with_equal_parts() -> None:
@@ -60,8 +61,8 @@ def test_a_new_loop_finds_a_place_though_the_limit_has_just_come_down() -> None:
     places.limit = 100
 
     assert fill(places, "hog") == 0
-    assert fill(places, "new") == 16, "half of an equal part"
-    assert fill(places, "newer") == 12
+    assert fill(places, "new") == 33, "an equal part"
+    assert fill(places, "newer") == 25
 
 
 def test_many_new_loops_cannot_go_past_the_limit() -> None:
@@ -75,7 +76,7 @@ def test_many_new_loops_cannot_go_far_past_a_limit_that_has_come_down() -> None:
     assert fill(places, "hog") == 200
     places.limit = 100
 
-    assert sum(fill(places, f"{n}") for n in range(1000)) < 150
+    assert sum(fill(places, f"{n}") for n in range(1000)) < 350
 
 
 def test_bodies_share_bytes_by_the_same_rule() -> None:
@@ -127,7 +128,7 @@ def test_where_the_processor_is_short_calls_are_done_in_part_of_their_deadline(c
     run(admission, 5.0, capacity, late)
 
     waits = admission.events.limit / 2 / capacity
-    assert 0.15 < waits < 0.25
+    assert 0.1 < waits < 0.15
 
 
 def test_a_longer_deadline_lets_more_calls_wait() -> None:
