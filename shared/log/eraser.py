@@ -133,8 +133,11 @@ class Eraser:
                     tally.windows += 1
                     tally.hours.add(seen.hour)
                 passing.touched.add(erasure_id)
-        self._counters.add("erase.rows" if seen.hour is None else "erase.windows")
-        self._counters.add("erase.events", 0 if seen.hour is None else len(seen.gone.events))
+        if seen.hour is None:
+            self._counters.add("erase.rows")
+        else:
+            self._counters.add("erase.windows")
+            self._counters.add("erase.events", len(seen.gone.events))
         return True
 
     async def _end(
