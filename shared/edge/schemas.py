@@ -137,6 +137,9 @@ class Health(msgspec.Struct, rename="camel"):
     repeated_events: int | None
     inactive_events: int | None
     empty_slots: int | None
+    hours_through: int | None
+    late_rewards: int | None
+    unknown_rewards: int | None
     erasures_in_force: int | None
     model_version: str | None
     model_events: int | None
