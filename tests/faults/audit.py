@@ -1,0 +1,220 @@
+"""Turns storage and what clients were answered into a judgement: nothing lost, nothing twice, the log's own model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from shared.learning import registry
+from shared.learning.model import Learner
+from shared.log import checkpoint as checkpoints
+from shared.log import joined, rows
+from shared.log.buckets import EARLY, next_bucket
+from shared.log.checkpoint import Checkpoint
+from shared.log.join import decode_events, join, observations_of
+from shared.log.joined import Window
+from shared.log.records import Observed, decode_observed, event_key
+from shared.loops import deployment as deployments
+from shared.loops import settings
+from shared.loops.loops import DEFAULT
+from shared.loops.settings import Loop
+from shared.storage import Row
+from shared.storage.azure import AzureStorage
+from tests.faults.traffic import WAIT, Traffic
+
+_WINDOW = re.compile(r"/(\d{10})-(\d{10})\.(dsjson|observations)\.zst$")
+_MODEL = re.compile(r"/(\d{10})-[0-9a-f]{16}/model\.vw$")
+
+
+@dataclass
+class Found:
+    """What there was to judge, so that a reader sees that it was something."""
+
+    lines: int = 0
+    windows: int = 0
+    rewarded: int = 0
+    late: int = 0
+    inactive: int = 0
+    repeated: int = 0
+    versions: int = 0
+
+
+class Audit:
+    """One loop's storage, once nothing is pending any more."""
+
+    def __init__(self, azure: AzureStorage, loop: Loop, checkpoint: Checkpoint) -> None:
+        self._tables = azure.tables
+        self._blobs = azure.blobs
+        self._loop = loop
+        self._checkpoint = checkpoint
+        self._windows: dict[Window, dict[str, bytes]] = defaultdict(dict)
+        self.found = Found()
+
+    async def read(self) -> None:
+        """Read the windows, none of which may overlap."""
+        for path in await self._blobs.names(joined.log_path(self._loop.id)):
+            match, blob = _WINDOW.search(path), await self._blobs.get(path)
+            assert match, f"{path} is no window's"
+            assert blob is not None
+            self._windows[Window(int(match[1]), int(match[2]))][match[3]] = blob.data
+        ends = 0
+        for window in sorted(self._windows):
+            assert ends <= window.start < window.end, f"{window} overlaps the one before"
+            ends = window.end
+        assert ends <= self._checkpoint.watermark
+        self.found.windows = len(self._windows)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The joined log."""
+        return [orjson.loads(line) for window in sorted(self._windows) for line in self._lines(window, "dsjson")]
+
+    def observed(self) -> list[Observed]:
+        """All observations that arrived, the first ones first."""
+        found = [decode_observed(line) for window in self._windows for line in self._lines(window, "observations")]
+        return sorted(found, key=lambda observed: observed.t)
+
+    def _lines(self, window: Window, kind: str) -> list[bytes]:
+        blob = self._windows[window].get(kind)
+        return [] if blob is None else rows.decompress(blob).split(b"\n")
+
+    def check_events(self, traffic: Traffic) -> None:
+        """Every durable event stands once, any other once at most, and nothing that was never sent."""
+        stands = Counter(line["EventId"] for line in self.lines())
+        sent = traffic.ranked
+        assert [one for one, ranked in sent.items() if ranked.durable and not stands[one]] == [], "lost events"
+        assert [one for one, times in stands.items() if times > 1] == [], "events that stand twice"
+        assert set(stands) <= set(sent)
+        self.found.lines = len(stands)
+
+    def check_rewards(self, traffic: Traffic) -> None:
+        """Each observation that was answered is there, and each event has what arrived in its window, once."""
+        arrived: dict[tuple[str, str], Observed] = {}
+        for one in self.observed():
+            assert one.q is not None
+            arrived.setdefault((one.e, one.q), one)
+        sent = traffic.observed
+        assert set(arrived) <= set(sent)
+        assert [key for key, one in sent.items() if one.durable and key not in arrived] == [], "lost observations"
+        assert [key for key, one in arrived.items() if (one.k, one.v) != (sent[key].kind, sent[key].value)] == []
+        by_event: dict[str, list[Observed]] = defaultdict(list)
+        for one in arrived.values():
+            by_event[one.e].append(one)
+        for line in self.lines():
+            ranked = datetime.fromisoformat(line["Timestamp"]).timestamp()
+            observations = by_event[line["EventId"]]
+            counts = [one for one in observations if -EARLY < one.t - ranked < WAIT]
+            rewards = [one.v for one in counts if one.k == "r"]
+            activated = any(one.k == "a" for one in counts)
+            assert -line["_label_cost"] == sum(rewards), line
+            assert line.get("_skipLearn", False) is (traffic.ranked[line["EventId"]].deferred and not activated), line
+            self.found.rewarded += bool(rewards)
+            self.found.late += len(observations) - len(counts)
+            self.found.inactive += line.get("_skipLearn", False)
+
+    async def check_windows(self) -> None:
+        """Each window is, byte for byte, what the journal's rows give; none is missing, and the totals are theirs."""
+        ranked, observed = await self._journal("rank"), await self._journal("obs")
+        totals: Counter[str] = Counter()
+        for window in sorted(self._windows):
+            rules = self._loop.rules().at(window.start)
+            events = decode_events([line for _, row in _within(ranked, window) for line in await self._text(row)])
+            before = [bytes(row["h"]) for _, row in _within(ranked, Window(window.start - EARLY, window.start))]  # type: ignore[arg-type]
+            around = Window(window.start - EARLY, next_bucket(window.end + rules.wait))
+            lines = [line for _, row in _within(observed, around) for line in await self._text(row)]
+            outcome = join(events, observations_of({event_key(event.e) for event in events}, lines), before, rules)
+            mine = sorted(_within(observed, window), key=lambda one: (one[0], str(one[1]["RowKey"])))
+            arrived = [line for _, row in mine for line in await self._text(row)]
+            kinds = {"dsjson": outcome.lines, "observations": arrived}
+            assert self._windows[window] == {kind: rows.compress(lines) for kind, lines in kinds.items() if lines}
+            totals.update({name: getattr(outcome, name) for name in ("rewarded", "retries", "inactive", "duplicates")})
+            totals["events"] += len(outcome.lines)
+        buckets = {bucket for bucket, _ in [*ranked, *observed]}
+        missing = [b for b in buckets if not any(window.start <= b < window.end for window in self._windows)]
+        assert missing == [], "buckets that are in no window"
+        assert {name: getattr(self._checkpoint, name) for name in totals} == totals
+        self.found.repeated = totals["retries"] + totals["duplicates"]
+
+    async def _journal(self, stream: str) -> list[tuple[int, Row]]:
+        found = []
+        for table in await self._tables.names(f"{stream}{self._loop.id}"):
+            async for row, _ in self._tables.query(table, ("", "~")):
+                found.append((rows.bucket_of_partition(str(row["PartitionKey"])), row))
+        return found
+
+    async def _text(self, row: Row) -> list[bytes]:
+        return await rows.lines(row, self._blobs)
+
+    async def check_models(self) -> None:
+        """Every version is what a straight run over the log up to there gives; the serving one knows all of it."""
+        made: dict[int, set[str]] = defaultdict(set)
+        for path in await self._blobs.names(f"loops/{self._loop.id}/models/"):
+            if match := _MODEL.search(path):
+                blob = await self._blobs.get(path)
+                assert blob is not None
+                made[int(match[1])].add(hashlib.sha256(blob.data).hexdigest())
+        current, _ = await registry.current(self._blobs, self._loop.id)
+        assert current is not None
+        learner, learned = Learner(self._loop.policy.training, None, self._loop.policy.resuming), 0
+        windows = sorted(self._windows)
+        for through in sorted(made):
+            while windows and windows[0].start < through:
+                learned += self._learn(learner, windows.pop(0))
+            assert made[through] == {hashlib.sha256(learner.save()).hexdigest()}, f"the version through {through}"
+        learner.close()
+        assert current.trained_through == max(made)
+        assert current.events == learned
+        assert windows == []
+        straight = Learner(self._loop.policy.training, None, self._loop.policy.resuming)
+        for window in sorted(self._windows):
+            self._learn(straight, window)
+        assert hashlib.sha256(straight.save()).hexdigest() == current.sha256
+        straight.close()
+        self.found.versions = len(made)
+
+    def _learn(self, learner: Learner, window: Window) -> int:
+        lines = [line for line in self._lines(window, "dsjson") if not line.startswith(b'{"_skipLearn":true')]
+        for line in lines:
+            learner.learn(line)
+        return len(lines)
+
+    async def check_gone(self, spares: set[str]) -> None:
+        """Nothing is left of loops that were deleted."""
+        left = [*await self._tables.names(""), *await self._blobs.names("")]
+        assert [name for name in left if any(spare in name for spare in spares)] == []
+
+
+def _within(found: list[tuple[int, Row]], window: Window) -> list[tuple[int, Row]]:
+    return [one for one in found if window.start <= one[0] < window.end]
+
+
+async def audit(storage: str, traffic: Traffic, pruned: bool) -> Found:
+    """Judge what traffic has left in storage.
+
+    Args:
+        storage: a connection string.
+        traffic: what was sent, and answered.
+        pruned: whether the journal's rows were deleted as they were joined, and so cannot be looked at.
+    """
+    async with AzureStorage(storage) as azure:
+        deployment = await azure.blobs.get(deployments.DEPLOYMENT)
+        assert deployment is not None
+        loop_id = deployments.decode(deployment.data).loops[DEFAULT]
+        blob = await azure.blobs.get(settings.path(loop_id))
+        assert blob is not None
+        loop = settings.decode(loop_id, blob.data, blob.etag)
+        checkpoint, _ = await checkpoints.load(azure.blobs, loop_id)
+        judged = Audit(azure, loop, checkpoint)
+        await judged.read()
+        judged.check_events(traffic)
+        judged.check_rewards(traffic)
+        if not pruned:
+            await judged.check_windows()
+        await judged.check_models()
+        await judged.check_gone(traffic.spares)
+        return judged.found

@@ -1,0 +1,208 @@
+"""Processes killed at every point that touches storage: nothing is lost, nothing twice, and the model is the log's."""
+
+import asyncio
+import os
+import queue
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from localhost.azurite import Azurite
+from shared.learning import registry
+from shared.log import checkpoint as checkpoints
+from shared.log import rows
+from shared.loops import deployment as deployments
+from shared.loops.loops import DEFAULT
+from shared.storage.azure import AzureStorage
+from tests.faults.audit import audit
+from tests.faults.fleet import Fleet, Instance
+from tests.faults.load import wait_until
+from tests.faults.points import AFTER, AMID, BEFORE, POINTS, PRUNING, Fault
+from tests.faults.traffic import Traffic
+
+SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(2**32))
+SOAK_KILLS = int(os.environ.get("SOAK_KILLS") or 0)
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS") or 0)
+ROUND = 120
+"""Kills of a round of the soak, behind which everything is looked at."""
+MATRIX_SECONDS = 240.0
+QUIET = 8.0
+"""Seconds without a new point, after which those are made to come about that need a crash first."""
+OLD = 5.0
+"""Seconds from one lot of what retention is to delete to the next, while it is needed."""
+LONG_AGO = 1_577_836_800
+"""A day that no loop keeps: what it holds is for retention."""
+
+
+class Kind(NamedTuple):
+    """A deployment: how many instances it has at once, and whether rows are deleted as they are joined."""
+
+    rivals: int
+    pruning: bool = False
+
+    def faults(self) -> list[Fault]:
+        """All there are; where rows are deleted, only what differs by that."""
+        return [Fault(p.name, side) for p in POINTS if (p.name in PRUNING) is self.pruning for side in (BEFORE, AFTER)]
+
+
+ALONE, RIVALS, PRUNED = Kind(1), Kind(3), Kind(3, pruning=True)
+
+
+class Storm:
+    """Kills over one storage, with traffic all the while."""
+
+    def __init__(self, kind: Kind, seed: int, folder: Path, fleet: Fleet, storage: str) -> None:
+        self.kind = kind
+        self.fleet = fleet
+        self.kills: Counter[str] = Counter()
+        self._claims = folder / "claims"
+        self._claims.mkdir()
+        self._chance = random.Random(seed)
+        self._storage = storage
+        self.traffic = Traffic(fleet.addresses, seed)
+
+    def matrix(self) -> None:
+        """Kill at each point, before and after the call, until none is left."""
+        faults = self.kind.faults()
+        deadline = time.monotonic() + MATRIX_SECONDS
+        quiet = old = time.monotonic()
+        while left := [fault for fault in faults if not self._claim(fault).exists()]:
+            assert time.monotonic() < deadline, f"never came about: {left}"
+            while len(self.fleet.live) < self.kind.rivals:
+                self.fleet.start(faults, claims=self._claims)
+            if self._buried(0.5):
+                quiet = time.monotonic()
+            elif time.monotonic() > quiet + QUIET:
+                needed = {point.name: point.needs for point in POINTS if point.needs}
+                for fault in left:
+                    if fault.point in needed:
+                        self._claim(Fault(needed[fault.point], AFTER)).unlink(missing_ok=True)
+                quiet = time.monotonic()
+            if time.monotonic() > old + OLD and any(fault.point.startswith("retention.") for fault in left):
+                asyncio.run(leave_something_old(self._storage))
+                old = time.monotonic()
+
+    def wander(self, kills: int, until: float) -> None:
+        """Kill at points drawn by lot, or wherever an instance is when it has not come to its own."""
+        patience: dict[str, float] = {}
+        wanted = self.kills.total() + kills
+        while self.kills.total() < wanted and time.monotonic() < until:
+            while len(self.fleet.live) < self.kind.rivals:
+                point = self._chance.choice([p for p in POINTS if self.kind.pruning or p.name not in PRUNING])
+                fault = Fault(point.name, self._chance.choice([BEFORE, AMID, AFTER]), self._chance.choice([1, 1, 2, 5]))
+                instance = self.fleet.start([fault])
+                patience[instance.name] = instance.began + self._chance.uniform(0.2, 12)
+            self._buried(0.2)
+            for instance in self.fleet.live:
+                if time.monotonic() > patience[instance.name]:
+                    self.fleet.signal(instance, signal.SIGKILL)
+
+    def settle(self) -> None:
+        """End the traffic, and let instances that are left alone join and learn all of it."""
+        assert self.traffic.is_alive()
+        self.traffic.stop()
+        for instance in self.fleet.live:
+            self.fleet.signal(instance, signal.SIGKILL)
+            instance.wait_ended()
+        while self._buried(0.1):
+            continue
+        ended = time.time()
+        left = [self.fleet.start() for _ in range(self.kind.rivals)]
+        wait_until(lambda: asyncio.run(all_learned(self._storage, ended)), 90)
+        for instance in left:
+            self.fleet.signal(instance, signal.SIGTERM)
+            assert instance.wait_ended() == 0
+
+    def _claim(self, fault: Fault) -> Path:
+        return self._claims / f"{fault.point} {fault.side}"
+
+    def _buried(self, seconds: float) -> bool:
+        """Whether an instance was killed within so many seconds; that it did not end in another way."""
+        assert self.traffic.problems == []
+        try:
+            instance: Instance = self.fleet.ended.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        assert instance.code == -signal.SIGKILL, f"{instance} ended by itself: {self.fleet.output.read_text()[-4000:]}"
+        self.kills[instance.fault or "anywhere"] += 1
+        return True
+
+
+async def leave_something_old(storage: str) -> None:
+    """Put rows and blobs into the default loop that it has kept for too long."""
+    async with AzureStorage(storage) as azure:
+        deployment = await azure.blobs.get(deployments.DEPLOYMENT)
+        if deployment is None:
+            return
+        loop_id = deployments.decode(deployment.data).loops[DEFAULT]
+        window = f"year=2020/month=01/day=01/hour=00/{LONG_AGO}-{LONG_AGO + 5}.observations.zst"
+        for stream in ("rank", "obs"):
+            table = rows.table_name(stream, loop_id, "20200101")
+            await azure.tables.put(table, {"PartitionKey": "00_1577836800", "RowKey": "w"})
+            for path in (f"journal/{table}/00_1577836800/w", f"loops/{loop_id}/joined/{window}"):
+                blob = await azure.blobs.get(path)
+                await azure.blobs.put(path, b"old", blob.etag if blob else None)
+
+
+async def all_learned(storage: str, ended: float) -> bool:
+    """Whether what came before a time is joined and learned, and what is to go is gone."""
+    async with AzureStorage(storage) as azure:
+        blob = await azure.blobs.get(deployments.DEPLOYMENT)
+        assert blob is not None
+        deployment = deployments.decode(blob.data)
+        loop_id = deployment.loops[DEFAULT]
+        checkpoint, _ = await checkpoints.load(azure.blobs, loop_id)
+        version, _ = await registry.current(azure.blobs, loop_id)
+        old = await azure.blobs.names(f"loops/{loop_id}/joined/year=2020")
+        old += await azure.tables.names(f"rank{loop_id}2020") + await azure.tables.names(f"obs{loop_id}2020")
+        learned = version is not None and version.trained_through > ended
+        return checkpoint.watermark > ended and learned and not deployment.deleted and not old
+
+
+def weather(
+    kind: Kind, seed: int, folder: Path, capsys: pytest.CaptureFixture[str], matrix: bool, kills: int, until: float
+) -> int:
+    """One storm and what it has left; returns how many kills there were."""
+    began = time.monotonic()
+    folder.mkdir()
+    with Azurite() as azurite:
+        storage = azurite.connection_string
+        more = {"RANKLOOP_JOURNAL_PRUNE": "true"} if kind.pruning else {}
+        with Fleet(storage, folder / "errors.txt", **more) as fleet:
+            storm = Storm(kind, seed, folder, fleet, storage)
+            storm.traffic.start()
+            try:
+                if matrix:
+                    storm.matrix()
+                storm.wander(kills, until)
+                storm.settle()
+            finally:
+                storm.traffic.stop()
+        found = asyncio.run(audit(storage, storm.traffic, kind.pruning))
+    with capsys.disabled():
+        print(
+            f"\n{kind}, seed {seed}: {storm.kills.total()} kills at {len(storm.kills)} places in "
+            f"{time.monotonic() - began:.0f} s; {found}; {dict(storm.traffic.answers)}"
+        )
+    assert storm.traffic.problems == []
+    assert fleet.unnamed == set(), "steps without a fault point"
+    assert found.rewarded > 0
+    return storm.kills.total()
+
+
+@pytest.mark.parametrize("kind", [ALONE, RIVALS, PRUNED], ids=["alone", "rivals", "pruned"])
+def test_a_process_killed_at_any_point_costs_nothing(
+    kind: Kind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make soak` goes on from there, round by round."""
+    until = time.monotonic() + SOAK_SECONDS / 3
+    kills = weather(kind, SEED, tmp_path / "0", capsys, True, 0, until)
+    number = 0
+    while kills < SOAK_KILLS / 3 and time.monotonic() < until:
+        number += 1
+        kills += weather(kind, SEED + number, tmp_path / str(number), capsys, False, ROUND, until)

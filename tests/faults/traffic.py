@@ -1,0 +1,213 @@
+"""Turns a seed into clients of instances that come and go, and keeps what they were answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import aiohttp
+import orjson
+
+from tests.faults.load import HEADERS, PATIENCE
+
+WAIT = 5.0
+"""Seconds of the loop's reward wait."""
+_SETTINGS = {
+    "rewardWaitTime": "PT5S",
+    "modelExportFrequency": "PT5S",
+    "rewardAggregation": "sum",
+    "logRetentionDays": 2,
+}
+_TRIES = 4
+_PAUSE = 0.3
+_BIG = 12_000
+"""Hex digits of a context that fits into no row (`worker`)."""
+
+
+class _Answer(NamedTuple):
+    """What came back; no status where nothing did."""
+
+    status: int | None = None
+    body: bytes = b""
+    pending: bool = False
+
+
+@dataclass
+class Ranked:
+    """An event that was sent: whether it waits for activation, and what the answers to it were."""
+
+    deferred: bool
+    durable: bool = False
+    pending: bool = False
+
+
+@dataclass
+class Observed:
+    """A reward or an activation that was sent under one request id, perhaps more than once."""
+
+    kind: Literal["r", "a"]
+    value: float
+    durable: bool = False
+
+
+@dataclass
+class Traffic(threading.Thread):
+    """Clients that rank, reward and activate until told to stop, as SDKs do: what fails is tried again.
+
+    Attributes:
+        addresses: tells where something serves now.
+        seed: of all that is sent.
+        pace: seconds that each client pauses between events.
+        ranked: by event id.
+        observed: by event id and request id.
+        answers: how many there were of each.
+        problems: answers that there must not be.
+        spares: ids of loops that were made, used and deleted again.
+    """
+
+    addresses: Callable[[], list[str]]
+    seed: int
+    clients: int = 4
+    pace: float = 0.25
+    churning: bool = True
+    ranked: dict[str, Ranked] = field(default_factory=dict)
+    observed: dict[tuple[str, str], Observed] = field(default_factory=dict)
+    answers: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    spares: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+        self._chance = random.Random(self.seed)
+        self._stop_now = threading.Event()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def run(self) -> None:
+        asyncio.run(self._run())
+
+    def stop(self) -> None:
+        """End it when every call under way is answered, or failed."""
+        self._stop_now.set()
+        self.join()
+
+    async def _run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        connector = aiohttp.TCPConnector(force_close=True)  # none is kept to an instance that may be gone
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=HEADERS) as self._session:
+            while not self._stop_now.is_set() and not await self._configure():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(5.0)  # an instance may go on for so long with the settings it knew
+            churn = [self._churn()] if self.churning else []
+            await asyncio.gather(*(self._client() for _ in range(self.clients)), *churn)
+
+    async def _client(self) -> None:
+        async with asyncio.TaskGroup() as later:
+            while not self._stop_now.is_set():
+                await self._event(later)
+                await asyncio.sleep(self.pace * self._chance.uniform(0.5, 1.5))
+
+    async def _event(self, later: asyncio.TaskGroup) -> None:
+        chance = self._chance
+        event_id = f"{chance.getrandbits(128):032x}"
+        ranked = self.ranked[event_id] = Ranked(deferred=chance.random() < 0.25)
+        context: dict[str, Any] = {"hour": chance.randrange(24)}
+        if chance.random() < 0.08:
+            context["noise"] = f"{chance.getrandbits(4 * _BIG):x}"
+        body = {
+            "eventId": event_id,
+            "contextFeatures": [context],
+            "actions": [{"id": f"a{n}", "features": [{"n": n}]} for n in range(3)],
+            "deferActivation": ranked.deferred,
+        }
+        if chance.random() < 0.1:
+            await self._observe(event_id, "r", 0.0)  # early
+        for _ in range(2 if chance.random() < 0.1 else 1):  # the second as a proxy repeats what was answered already
+            for _ in range(_TRIES):
+                answer = await self._send("POST", "/personalizer/v1.0/rank", body, (201, 503))
+                if answer.status == 201:
+                    ranked.pending |= answer.pending
+                    ranked.durable |= not answer.pending
+                    break
+        for _ in range(chance.choice([0, 1, 1, 2])):
+            # In time, about the end of the window, and late.
+            delay = chance.choice([chance.uniform(0, 3), chance.uniform(0, 3), WAIT - 0.1, WAIT + 1])
+            later.create_task(self._observe(event_id, "r", delay))
+        if ranked.deferred and chance.random() < 0.6:
+            later.create_task(self._observe(event_id, "a", chance.uniform(0, 3)))
+
+    async def _observe(self, event_id: str, kind: Literal["r", "a"], delay: float) -> None:
+        chance = self._chance
+        request_id = f"{chance.getrandbits(128):032x}"
+        value = chance.choice([0.125, 0.25]) if kind == "r" else 0.0
+        again = 2 if chance.random() < 0.15 else 1
+        await asyncio.sleep(delay)
+        observed = self.observed[event_id, request_id] = Observed(kind, value)
+        path = f"/personalizer/v1.0/events/{event_id}/{'reward' if kind == 'r' else 'activate'}"
+        for _ in range(again):
+            for _ in range(_TRIES):
+                answer = await self._send("POST", path, {"value": value}, (204, 503), request_id)
+                if answer.status == 204:
+                    observed.durable = True
+                    break
+
+    async def _configure(self) -> bool:
+        path = "/personalizer/v1.0/configurations/service"
+        held = await self._send("GET", path, None, (200, 503))
+        if held.status != 200:
+            return False
+        return (await self._send("PUT", path, orjson.loads(held.body) | _SETTINGS, (200, 503))).status == 200
+
+    async def _churn(self) -> None:
+        """Loops that come and go, and what each one of them stores."""
+        number = 0
+        while not self._stop_now.is_set():
+            await asyncio.sleep(4.0)
+            number += 1
+            name, loops = f"spare{number}", "/rankloop/v1/loops"
+            for _ in range(_TRIES):
+                made = await self._send("POST", loops, {"name": name}, (201, 409, 503))
+                if made.status == 201:
+                    self.spares.add(orjson.loads(made.body)["id"])
+                if made.status in (201, 409):
+                    break
+            rank = {"actions": [{"id": a, "features": [{"is": a}]} for a in "ab"]}
+            await self._send("POST", f"/loops/{name}/personalizer/v1.0/rank", rank, (201, 404, 503))
+            gone = _Answer()
+            while gone.status not in (204, 404) and not (self._stop_now.is_set() and not self.addresses()):
+                gone = await self._send("DELETE", f"{loops}/{name}", None, (204, 404, 503))
+
+    async def _send(
+        self, method: str, path: str, body: Any, allowed: tuple[int, ...], request_id: str | None = None
+    ) -> _Answer:
+        """Send it to one of the instances."""
+        where = self.addresses()
+        if not where:
+            await asyncio.sleep(_PAUSE)
+            return _Answer()
+        headers = {} if request_id is None else {"x-ms-client-request-id": request_id}
+        data = None if body is None else orjson.dumps(body)
+        what = "loop" if path.startswith(("/loops", "/rankloop")) else path.rsplit("/", 1)[-1]
+        try:
+            url = self._chance.choice(where) + path
+            async with self._session.request(method, url, data=data, headers=headers) as answer:
+                text = await answer.read()
+        except (aiohttp.ClientError, ConnectionError):
+            self.answers[f"{what} none"] += 1
+            await asyncio.sleep(_PAUSE * self._chance.random())
+            return _Answer()
+        except TimeoutError:
+            self.problems.append(f"{what}: no answer within {PATIENCE} s")
+            return _Answer()
+        self.answers[f"{what} {answer.status}"] += 1
+        if answer.status not in allowed:
+            self.problems.append(f"{method} {path}: {answer.status} {text[:200]!r}")
+        if answer.status == 503:
+            await asyncio.sleep(_PAUSE)
+        return _Answer(answer.status, text, answer.headers.get("x-rankloop-log") == "pending")

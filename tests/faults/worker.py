@@ -1,0 +1,160 @@
+"""Turns orders into instances of the served app, which end themselves at the points that they were given.
+
+`python -m tests.faults.worker` loads the app once, and forks it for each order that it reads: an instance is there in
+a tenth of the time that starting one takes. It is the app as `python -m localhost` serves it, over HTTP and with its
+timers; but for the gate around its storage, and for some bounds that are lowered so that little comes near them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import selectors
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+import function_app  # noqa: F401 - so that instances find it loaded
+import shared.app
+import shared.storage.azure
+from localhost.__main__ import main as serve
+from localhost.azurite import ROOT, die_with_parent
+from shared.learning import trainer
+from shared.log import joiner, journal, rows
+from shared.storage.azure import AzureStorage
+from tests.faults.points import Fault, Gate, gated_blobs, gated_tables
+
+
+class Order(msgspec.Struct):
+    """An instance that is wanted, or a signal to one.
+
+    Attributes:
+        name: of the instance.
+        faults: where it ends.
+        number: the signal by which.
+        claims: see `Gate`.
+        settings: of its environment, besides the ones it has from here.
+        signals: whether it is there already, and only gets the signal.
+    """
+
+    name: str
+    faults: list[Fault] = []
+    number: int = signal.SIGKILL
+    claims: str | None = None
+    settings: dict[str, str] = {}
+    signals: bool = False
+
+
+class Report(msgspec.Struct):
+    """What comes about in an instance.
+
+    Attributes:
+        name: of the instance.
+        what: "began" with its process id, "ready" with its address, "fault" with where it ends, "unnamed" with a
+            storage call that is no point, or "ended" with its exit code.
+        text: that.
+    """
+
+    name: str
+    what: str
+    text: str
+
+
+def main() -> None:
+    """Read orders until there are no more, and report what becomes of them."""
+    reports = os.dup(1)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    names: dict[int, str] = {}
+    pids: dict[str, int] = {}
+    ask_kernel = die_with_parent()
+
+    def report(name: str, what: str, text: str) -> None:
+        os.write(reports, msgspec.json.encode(Report(name, what, text)) + b"\n")  # whole, since it is short
+
+    waiting = b""
+    while True:
+        for key, _ in selector.select():
+            if key.fd == 0:
+                read = os.read(0, 65_536)
+                if not read:
+                    return
+                *lines, waiting = (waiting + read).split(b"\n")
+                for line in lines:
+                    order = msgspec.json.decode(line, type=Order)
+                    if order.signals:
+                        if order.name in pids:
+                            os.kill(pids[order.name], order.number)
+                        continue
+                    pid = os.fork()
+                    if pid == 0:
+                        if ask_kernel is not None:
+                            ask_kernel()
+                        _run(order, report)
+                    descriptor = os.pidfd_open(pid)
+                    selector.register(descriptor, selectors.EVENT_READ)
+                    names[descriptor] = order.name
+                    pids[order.name] = pid
+                    report(order.name, "began", str(pid))
+            else:
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                name = names.pop(key.fd)
+                _, status = os.waitpid(pids.pop(name), 0)
+                report(name, "ended", str(os.waitstatus_to_exitcode(status)))
+
+
+class _Said(io.TextIOBase):
+    """Standard output of an instance, of which only the line matters that says where it serves."""
+
+    def __init__(self, ready: Callable[[str], None]) -> None:
+        self._ready = ready
+
+    def write(self, text: str) -> int:
+        if text.startswith("ready "):
+            self._ready(text.removeprefix("ready "))
+        return len(text)
+
+
+def _run(order: Order, report: Callable[[str, str, str], None]) -> None:
+    """Serve until the end of this process."""
+    code = 1
+    try:
+        sys.stdout = _Said(lambda address: report(order.name, "ready", address))
+        os.environ.update(order.settings)
+        claims = None if order.claims is None else Path(order.claims)
+        number = signal.Signals(order.number)
+        gate = Gate(order.faults, lambda what, text: report(order.name, what, text), number, claims)
+        _arrange(gate)
+        code = serve(["--app", str(ROOT), "--port", "0"])
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _arrange(gate: Gate) -> None:
+    """Put the gate around the storage of this process, and lower some bounds."""
+    moment = random.random
+
+    class GatedStorage(AzureStorage):
+        def __init__(self, setting: str) -> None:
+            super().__init__(setting)
+            self.tables = gated_tables(self.tables, gate, moment)  # type: ignore[assignment]
+            self.blobs = gated_blobs(self.blobs, gate, moment)  # type: ignore[assignment]
+
+    shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc]
+    joiner.MAX_EVENTS = 40
+    trainer.MAX_EVENTS = 120
+    for module in (journal, rows):
+        module.CAPACITY = 3000  # type: ignore[attr-defined]
+    shared.app._SWEEP = 1.0
+    shared.app._GONE = 3.0
+    shared.app._GONE_FOR_SURE = 6.0
+
+
+if __name__ == "__main__":
+    main()
