@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+import signal
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +17,7 @@ import orjson
 from shared.learning import registry
 from shared.learning.model import Learner
 from shared.log import checkpoint as checkpoints
-from shared.log import joined, rows
+from shared.log import index, joined, rows
 from shared.log.buckets import EARLY, next_bucket
 from shared.log.checkpoint import Checkpoint
 from shared.log.join import decode_events, join, observations_of
@@ -26,9 +29,11 @@ from shared.loops.loops import DEFAULT
 from shared.loops.settings import Loop
 from shared.storage import Row
 from shared.storage.azure import AzureStorage
+from tests.faults.fleet import Fleet
+from tests.faults.load import wait_until
 from tests.faults.traffic import WAIT, Traffic
 
-_WINDOW = re.compile(r"/(\d{10})-(\d{10})\.(dsjson|observations)\.zst$")
+_WINDOW = re.compile(r"/(\d{10})-(\d{10})\.(?:(dsjson|observations)\.zst|(index))$")
 _MODEL = re.compile(r"/(\d{10})-[0-9a-f]{16}/model\.vw$")
 
 
@@ -62,7 +67,7 @@ class Audit:
             match, blob = _WINDOW.search(path), await self._blobs.get(path)
             assert match, f"{path} is no window's"
             assert blob is not None
-            self._windows[Window(int(match[1]), int(match[2]))][match[3]] = blob.data
+            self._windows[Window(int(match[1]), int(match[2]))][match[3] or match[4]] = blob.data
         ends = 0
         for window in sorted(self._windows):
             assert ends <= window.start < window.end, f"{window} overlaps the one before"
@@ -72,22 +77,23 @@ class Audit:
 
     def lines(self) -> list[dict[str, Any]]:
         """The joined log."""
-        return [orjson.loads(line) for window in sorted(self._windows) for line in self._lines(window, "dsjson")]
+        return [orjson.loads(line) for window in sorted(self._windows) for line in self._lines(window, joined.DSJSON)]
 
     def observed(self) -> list[Observed]:
         """All observations that arrived, the first ones first."""
-        found = [decode_observed(line) for window in self._windows for line in self._lines(window, "observations")]
+        found = [decode_observed(line) for window in self._windows for line in self._lines(window, joined.OBSERVATIONS)]
         return sorted(found, key=lambda observed: observed.t)
 
     def _lines(self, window: Window, kind: str) -> list[bytes]:
         blob = self._windows[window].get(kind)
         return [] if blob is None else rows.decompress(blob).split(b"\n")
 
-    def check_events(self, traffic: Traffic) -> None:
-        """Every durable event stands once, any other once at most, and nothing that was never sent."""
+    def check_events(self, traffic: Traffic, killed: bool) -> None:
+        """Every event that must stand does so once, any other once at most, and nothing that was never sent."""
         stands = Counter(line["EventId"] for line in self.lines())
         sent = traffic.ranked
-        assert [one for one, ranked in sent.items() if ranked.durable and not stands[one]] == [], "lost events"
+        must = [one for one, ranked in sent.items() if ranked.durable or (ranked.pending and not killed)]
+        assert [one for one in must if not stands[one]] == [], "lost events"
         assert [one for one, times in stands.items() if times > 1] == [], "events that stand twice"
         assert set(stands) <= set(sent)
         self.found.lines = len(stands)
@@ -130,8 +136,10 @@ class Audit:
             outcome = join(events, observations_of({event_key(event.e) for event in events}, lines), before, rules)
             mine = sorted(_within(observed, window), key=lambda one: (one[0], str(one[1]["RowKey"])))
             arrived = [line for _, row in mine for line in await self._text(row)]
-            kinds = {"dsjson": outcome.lines, "observations": arrived}
-            assert self._windows[window] == {kind: rows.compress(lines) for kind, lines in kinds.items() if lines}
+            texts = {joined.DSJSON: outcome.lines, joined.OBSERVATIONS: arrived}
+            wanted = {kind: rows.compress(lines) for kind, lines in texts.items() if lines}
+            table = index.of(outcome.events, map(decode_observed, arrived))
+            assert self._windows[window] == wanted | {joined.INDEX: table.tobytes()}
             totals.update({name: getattr(outcome, name) for name in ("rewarded", "retries", "inactive", "duplicates")})
             totals["events"] += len(outcome.lines)
         buckets = {bucket for bucket, _ in [*ranked, *observed]}
@@ -178,7 +186,7 @@ class Audit:
         self.found.versions = len(made)
 
     def _learn(self, learner: Learner, window: Window) -> int:
-        lines = [line for line in self._lines(window, "dsjson") if not line.startswith(b'{"_skipLearn":true')]
+        lines = [line for line in self._lines(window, joined.DSJSON) if not line.startswith(b'{"_skipLearn":true')]
         for line in lines:
             learner.learn(line)
         return len(lines)
@@ -193,13 +201,39 @@ def _within(found: list[tuple[int, Row]], window: Window) -> list[tuple[int, Row
     return [one for one in found if window.start <= one[0] < window.end]
 
 
-async def audit(storage: str, traffic: Traffic, pruned: bool) -> Found:
+def settle(fleet: Fleet, storage: str, instances: int) -> None:
+    """Let instances that are left alone join and learn all that was sent, and end them in order."""
+    ended = time.time()
+    left = [fleet.start() for _ in range(instances)]
+    wait_until(lambda: asyncio.run(all_learned(storage, ended)), 90)
+    for instance in left:
+        fleet.signal(instance, signal.SIGTERM)
+        assert instance.wait_ended() == 0
+
+
+async def all_learned(storage: str, ended: float) -> bool:
+    """Whether what came before a time is joined and learned, and what is to go is gone."""
+    async with AzureStorage(storage) as azure:
+        blob = await azure.blobs.get(deployments.DEPLOYMENT)
+        assert blob is not None
+        deployment = deployments.decode(blob.data)
+        loop_id = deployment.loops[DEFAULT]
+        checkpoint, _ = await checkpoints.load(azure.blobs, loop_id)
+        version, _ = await registry.current(azure.blobs, loop_id)
+        old = await azure.blobs.names(f"loops/{loop_id}/joined/year=2020")
+        old += await azure.tables.names(f"rank{loop_id}2020") + await azure.tables.names(f"obs{loop_id}2020")
+        learned = version is not None and version.trained_through > ended
+        return checkpoint.watermark > ended and learned and not deployment.deleted and not old
+
+
+async def audit(storage: str, traffic: Traffic, pruned: bool = False, killed: bool = True) -> Found:
     """Judge what traffic has left in storage.
 
     Args:
         storage: a connection string.
         traffic: what was sent, and answered.
         pruned: whether the journal's rows were deleted as they were joined, and so cannot be looked at.
+        killed: whether instances were: then events that were answered as pending may be lost.
     """
     async with AzureStorage(storage) as azure:
         deployment = await azure.blobs.get(deployments.DEPLOYMENT)
@@ -211,7 +245,7 @@ async def audit(storage: str, traffic: Traffic, pruned: bool) -> Found:
         checkpoint, _ = await checkpoints.load(azure.blobs, loop_id)
         judged = Audit(azure, loop, checkpoint)
         await judged.read()
-        judged.check_events(traffic)
+        judged.check_events(traffic, killed)
         judged.check_rewards(traffic)
         if not pruned:
             await judged.check_windows()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -49,17 +49,18 @@ class Instance:
 
     def wait_ended(self) -> int:
         """Wait until it has ended; its exit code."""
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.code is not None, PATIENCE):
-                raise TimeoutError(f"{self} does not end")
+        self._wait(lambda: self.code is not None)
         assert self.code is not None
         return self.code
 
-    def wait_ready(self) -> None:
-        """Wait until it serves, or has ended."""
+    def wait_fault(self) -> None:
+        """Wait until it has come to where it ends, or has ended."""
+        self._wait(lambda: bool(self.fault) or self.code is not None)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            if not self.changed.wait_for(lambda: bool(self.address) or self.code is not None, PATIENCE):
-                raise TimeoutError(f"{self} does not serve")
+            if not self.changed.wait_for(condition, PATIENCE):
+                raise TimeoutError(f"nothing comes about in {PATIENCE} s with {self}")
 
 
 class Fleet:

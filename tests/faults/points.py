@@ -26,7 +26,7 @@ _LONGEST_AMID = 0.004
 _WORDS = {
     "<loop>": "[0-9a-f]{32}",
     "<day>": "[0-9]{8}",
-    "<window>": "loops/[0-9a-f]{32}/joined/year=.*/[0-9]{10}-[0-9]{10}",
+    "<window>": r"loops/[0-9a-f]{32}/joined/year=.*/[0-9]{10}-[0-9]{10}(\.[0-9]+)?",
     "<version>": "loops/[0-9a-f]{32}/models/[^/]+",
 }
 
@@ -62,6 +62,8 @@ POINTS = (
     # Rank, reward, activate
     Point("pointer.poll", "get_changed loops/<loop>/models/current.json"),
     Point("model.load", "get <version>/model.vw", "_Entry._look"),
+    Point("subject.read", "get loops/<loop>/subject.key"),
+    Point("subject.key", "put loops/<loop>/subject.key"),
     Point("activity.note", "put activity join"),
     Point("journal.overflow", "put journal/(rank|obs)<loop><day>/.*"),
     Point("journal.write.rank", "put rank<loop><day> .*"),
@@ -80,6 +82,7 @@ POINTS = (
     Point("join.output.check", "get <window>.dsjson.zst", "Joiner._carry_out", needs="join.output"),
     Point("join.observations", "put <window>.observations.zst"),
     Point("join.observations.check", "get <window>.observations.zst", "Joiner._carry_out", needs="join.observations"),
+    Point("join.index", "put <window>.index", "Joiner._carry_out"),
     Point("checkpoint.move", "put loops/<loop>/join.json", "Joiner._carry_out"),
     Point("checkpoint.plan", "put loops/<loop>/join.json", "Joiner.run"),
     Point("journal.prune", "delete (rank|obs)<loop><day> .*"),
@@ -103,7 +106,7 @@ POINTS = (
     Point("erase.tables", "names (rank|obs)<loop>", "erase"),
     Point("erase.drop", "drop (rank|obs)<loop><day>", "erase"),
     Point("erase.list", "names loops/<loop>/"),
-    Point("erase.delete", "delete loops/<loop>/(settings|join|mirror).json"),
+    Point("erase.delete", "delete loops/<loop>/[a-z]+.(json|key)"),
     Point("retention.tables", "names (rank|obs)<loop>"),
     Point("retention.drop", "drop (rank|obs)<loop><day>"),
     Point("retention.overflow", "names journal/(rank|obs)<loop>"),
@@ -118,7 +121,7 @@ PRUNING = frozenset({"journal.prune"})
 
 
 def _pattern(call: str) -> re.Pattern[str]:
-    call = call.replace(".json", r"\.json").replace(".zst", r"\.zst")
+    call = call.replace(".", r"\.").replace(r"\.*", ".*")
     for word, meaning in _WORDS.items():
         call = call.replace(word, meaning)
     return re.compile(call)

@@ -1,13 +1,42 @@
-"""An app that is ended under load, with storage slow at that moment: what it answered is in the journal."""
+"""An app that is ended under load, at any moment, with storage slow or not: what it answered is in the log."""
 
+import asyncio
+import random
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from localhost.azurite import Azurite
+from tests.faults.audit import audit, settle
+from tests.faults.fleet import Fleet
 from tests.faults.load import Load, health, read_journal, serving
+from tests.faults.points import AFTER, BEFORE, Fault
+from tests.faults.traffic import Traffic
+
+MOMENTS = (
+    "deployment.read",
+    "clock.probe",
+    "pointer.poll",
+    "activity.note",
+    "journal.write.rank",
+    "journal.write.obs",
+    "journal.overflow",
+    "join.read.rank",
+    "join.output",
+    "checkpoint.move",
+    "train.read",
+    "model.write",
+    "pointer.move",
+)
+"""Of starting up, of logging, of the join and of training."""
+SLOW = 1.5
+"""Seconds that storage hangs once the app is told to end; a row is tried again for 4 s behind its bucket's end."""
+APPS = 3
+"""How many are there at once."""
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["storage answers", "storage is slow"])
@@ -44,3 +73,54 @@ def test_an_app_that_is_ended_drains_what_it_answered(
     assert pending > 0 or not slow, "storage was not slow enough to be felt"
     assert not [sent.id for sent in answered if ranked[sent.id] != 1]
     assert not [sent.id for sent in load.sent if sent.reward == 204 and observed[sent.id] < 1]
+
+
+class Ending:
+    """Apps that are told to end, each at a moment, until there is none left."""
+
+    def __init__(self, azurite: Azurite, fleet: Fleet) -> None:
+        self._azurite = azurite
+        self._fleet = fleet
+        self._chance = random.Random(1)
+        self._moments = [(point, n % 2 == 0) for n, point in enumerate(MOMENTS)]
+        self._slowing = threading.Lock()
+
+    def run(self) -> None:
+        """Begin one app after the other, and end them: while they load, and at their moment."""
+        while self._moments:
+            point, slow = self._moments.pop(0)
+            loading = self._fleet.start()
+            time.sleep(self._chance.uniform(0, 0.3))
+            self._fleet.signal(loading, signal.SIGTERM)
+            # By the very signal while it was still loading, and had nothing to drain.
+            assert loading.wait_ended() in (0, -signal.SIGTERM, 130)
+            app = self._fleet.start([Fault(point, self._chance.choice([BEFORE, AFTER]))], signal.SIGTERM)
+            app.wait_fault()
+            if slow:
+                with self._slowing:
+                    self._azurite.pause()
+                    time.sleep(SLOW)
+                    self._azurite.resume()
+                    time.sleep(2 * SLOW)  # or two of them would be one that is too long
+            assert app.wait_ended() == 0, self._fleet.output.read_text()
+
+
+def test_an_app_can_be_ended_at_any_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Azurite() as azurite, Fleet(azurite.connection_string, tmp_path / "errors.txt") as fleet:
+        traffic = Traffic(fleet.addresses, 1, churning=False)
+        traffic.start()
+        ending = Ending(azurite, fleet)
+        try:
+            with ThreadPoolExecutor(APPS) as pool:
+                for run in [pool.submit(ending.run) for _ in range(APPS)]:
+                    run.result()
+        finally:
+            traffic.stop()
+        settle(fleet, azurite.connection_string, 1)
+        found = asyncio.run(audit(azurite.connection_string, traffic, killed=False))
+    pending = sum(ranked.pending for ranked in traffic.ranked.values())
+    with capsys.disabled():
+        print(f"\nended {len(fleet.faults)} times; {pending} events were pending; {found}; {dict(traffic.answers)}")
+    assert traffic.problems == []
+    assert len(fleet.faults) == len(MOMENTS)
+    assert pending > 0, "storage was not slow enough to be felt"

@@ -6,13 +6,14 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import orjson
 
+from shared.log.subject import HEADER as SUBJECT
 from tests.faults.load import HEADERS, PATIENCE
 
 WAIT = 5.0
@@ -73,7 +74,7 @@ class Traffic(threading.Thread):
     addresses: Callable[[], list[str]]
     seed: int
     clients: int = 4
-    pace: float = 0.25
+    pace: float = 0.15
     churning: bool = True
     ranked: dict[str, Ranked] = field(default_factory=dict)
     observed: dict[tuple[str, str], Observed] = field(default_factory=dict)
@@ -128,9 +129,10 @@ class Traffic(threading.Thread):
         }
         if chance.random() < 0.1:
             await self._observe(event_id, "r", 0.0)  # early
+        headers = {SUBJECT: f"somebody {chance.randrange(9)}"} if chance.random() < 0.3 else {}
         for _ in range(2 if chance.random() < 0.1 else 1):  # the second as a proxy repeats what was answered already
             for _ in range(_TRIES):
-                answer = await self._send("POST", "/personalizer/v1.0/rank", body, (201, 503))
+                answer = await self._send("POST", "/personalizer/v1.0/rank", body, (201, 503), headers)
                 if answer.status == 201:
                     ranked.pending |= answer.pending
                     ranked.durable |= not answer.pending
@@ -146,13 +148,14 @@ class Traffic(threading.Thread):
         chance = self._chance
         request_id = f"{chance.getrandbits(128):032x}"
         value = chance.choice([0.125, 0.25]) if kind == "r" else 0.0
+        headers = {"x-ms-client-request-id": request_id}
         again = 2 if chance.random() < 0.15 else 1
         await asyncio.sleep(delay)
         observed = self.observed[event_id, request_id] = Observed(kind, value)
         path = f"/personalizer/v1.0/events/{event_id}/{'reward' if kind == 'r' else 'activate'}"
         for _ in range(again):
             for _ in range(_TRIES):
-                answer = await self._send("POST", path, {"value": value}, (204, 503), request_id)
+                answer = await self._send("POST", path, {"value": value}, (204, 503), headers)
                 if answer.status == 204:
                     observed.durable = True
                     break
@@ -184,14 +187,13 @@ class Traffic(threading.Thread):
                 gone = await self._send("DELETE", f"{loops}/{name}", None, (204, 404, 503))
 
     async def _send(
-        self, method: str, path: str, body: Any, allowed: tuple[int, ...], request_id: str | None = None
+        self, method: str, path: str, body: Any, allowed: tuple[int, ...], headers: Mapping[str, str] | None = None
     ) -> _Answer:
         """Send it to one of the instances."""
         where = self.addresses()
         if not where:
             await asyncio.sleep(_PAUSE)
             return _Answer()
-        headers = {} if request_id is None else {"x-ms-client-request-id": request_id}
         data = None if body is None else orjson.dumps(body)
         what = "loop" if path.startswith(("/loops", "/rankloop")) else path.rsplit("/", 1)[-1]
         try:
