@@ -90,9 +90,11 @@ class Storm:
         """Kill at points drawn by lot, or wherever an instance is when it has not come to its own."""
         patience: dict[str, float] = {}
         wanted = self.kills.total() + kills
+        points = [point for point in POINTS if self.kind.pruning or point.name not in PRUNING]
+        writing = [point for point in points if point.call.startswith(("put", "delete", "drop"))]
         while self.kills.total() < wanted and time.monotonic() < until:
             while len(self.fleet.live) < self.kind.rivals:
-                point = self._chance.choice([p for p in POINTS if self.kind.pruning or p.name not in PRUNING])
+                point = self._chance.choice(self._chance.choice([points, writing, writing]))
                 fault = Fault(point.name, self._chance.choice([BEFORE, AMID, AFTER]), self._chance.choice([1, 1, 2, 5]))
                 instance = self.fleet.start([fault])
                 patience[instance.name] = instance.began + self._chance.uniform(0.2, 12)
