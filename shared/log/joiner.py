@@ -194,6 +194,10 @@ class Joiner:
         same = await joined.write(self._blobs, loop.loop_id, window, joined.DSJSON, outcome.lines)
         same &= await joined.write(self._blobs, loop.loop_id, window, joined.OBSERVATIONS, arrived)
         table = index.of(outcome.events, readable(decode_observed, arrived))
+        if not same:  # a rival's lines stand there: the index must lead to them
+            kinds = ((joined.DSJSON, outcome.lines), (joined.OBSERVATIONS, arrived))
+            held = [await joined.read_whole(self._blobs, loop.loop_id, window, k) if ours else [] for k, ours in kinds]
+            table = index.of_lines(*held)
         await joined.write_index(self._blobs, loop.loop_id, window, table)
         done = msgspec.structs.replace(
             checkpoint,

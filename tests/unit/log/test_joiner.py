@@ -8,13 +8,14 @@ import orjson
 import pytest
 
 from shared.counters import Counters
-from shared.log import activity, joined, joiner
+from shared.log import activity, index, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.join import Rules
 from shared.log.joined import Window
 from shared.log.joiner import Joiner, LoopRules
+from shared.log.records import digest_of
 from shared.log.rows import RowKey, compress, overflow_path, pack, partition_key, table_name
 from shared.storage import Conflict, StorageError
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -392,6 +393,10 @@ async def test_a_row_that_comes_too_late_alters_no_window(caplog: pytest.LogCapt
 
     assert list(await bench.rewards()) == ["e", "f"]
     assert bench.counters["join.late_rows"] == 1
+    (window,) = await joined.windows(bench.blobs, LOOP, 0, 2**33)
+    blob = await bench.blobs.get(joined.window_path(LOOP, window, joined.INDEX))
+    assert blob is not None
+    assert sorted(index.decode(blob.data)["event"]) == sorted(int.from_bytes(digest_of(e)) for e in ("e", "f"))
     assert "after the window was closed" in caplog.text
 
 
