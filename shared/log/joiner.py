@@ -27,7 +27,7 @@ from shared.log.load import Load
 from shared.log.reader import Reader
 from shared.log.records import decode_observed, readable
 from shared.log.router import Router
-from shared.storage import Blobs, Conflict, Row, Tables
+from shared.storage import Blobs, Conflict, Row, StorageError, Tables
 
 log = logging.getLogger("rankloop.join")
 
@@ -112,8 +112,11 @@ class Joiner:
                 elif not checkpoint.plan.routed and checkpoint.plan.end > _limit(loop, checkpoint.plan.start, closed):
                     return passed  # a later run's plan, and not closed yet by what this one knows
                 await self._carry_out(loop, checkpoint, etag, spans, closed)
-            except Conflict:
-                self._counters.add("join.rivals")  # another run was quicker: go on from where it is
+            except StorageError as e:
+                # Another run was quicker, and may have deleted what nobody needs then: go on from where it is.
+                if not isinstance(e, Conflict) and (await checkpoints.load(self._blobs, loop.loop_id))[1] == etag:
+                    raise
+                self._counters.add("join.rivals")
                 continue
             passed += 1
 
@@ -169,13 +172,15 @@ class Joiner:
     async def _cut(self, loop_id: str, checkpoint: Checkpoint, start: int, limit: int) -> int:
         """Where a window from `start` on ends so that what it holds fits into memory; `limit` at most."""
         load, looked, step = _load(), start, _FIRST_LOOK
+        seen = max(start - EARLY, checkpoint.since)  # from there on the join will read, and without a gap is kept
         columns, shards = ("PartitionKey", "RowKey", "n", "s"), checkpoint.shards
         while looked < limit:
             ahead = min(limit, looked + step)
             async for row in self._reader.read(loop_id, "rank", looked, ahead, shards, columns):
                 load.add("rank", row)
-            async for row in self._reader.observations(loop_id, looked, ahead, shards, checkpoint.journal_state):
+            async for row in self._reader.observations(loop_id, seen, ahead, shards, checkpoint.journal_state):
                 load.add("obs", row)
+            seen = ahead
             if (end := load.fills(start, ahead)) is not None:
                 return end
             looked, step = ahead, 2 * step

@@ -194,8 +194,11 @@ class Router:
             end: the one after its last.
             wait: seconds after its rank within which a reward counts.
             checkpoint: as it was when the window was planned.
+
+        Raises:
+            StorageError: mail is gone, perhaps since another run has joined the window.
         """
-        for held in await slices.stored(self._blobs, loop_id, MAIL):
+        for held in await slices.stored(self._blobs, loop_id, RANKS):
             if held.end <= start or held.end > checkpoint.sliced or held.start - EARLY >= next_bucket(end + wait):
                 continue
             data = await self._read_part(loop_id, held, start)

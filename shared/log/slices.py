@@ -185,6 +185,6 @@ async def drop(blobs: Blobs, loop_id: str, before: int) -> int:
         for name in await blobs.names(folder(loop_id))
         if (held := slice_of(name)) is not None and held.end <= before
     ]
-    for name in gone:
+    for name in reversed(gone):  # the mail last, so that nobody takes a slice without it for a whole one
         await blobs.delete(name)
     return len(gone)
