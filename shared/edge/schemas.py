@@ -13,7 +13,7 @@ from msgspec import Meta
 from shared.contract.errors import STATUS
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.requests import MAX_ID
-from shared.ranking.features import MAX_DEPTH, MAX_KEY, MAX_NUMBER, MAX_STRING
+from shared.ranking.walk import MAX_DEPTH, MAX_KEY, MAX_NUMBER, MAX_STRING
 
 
 def _is(text: str, **schema: Any) -> Meta:

@@ -21,8 +21,8 @@ _EPSILON = re.compile(r"(?<!\S)(--epsilon(?:\s+|=))(\S+)")
 MAX_CROSSINGS = 64
 """Interactions times models: for each, VW looks through all namespaces that it has ever seen."""
 _BITS = 18
-_LARGE_TABLE = 4
-"""How much dearer a weight is in a table that the processor cannot keep at hand."""
+_LARGE_TABLES = {22: 8, 21: 4, 20: 4, 19: 4}
+"""How much dearer a weight is in a table of so many bits, which the processor cannot keep at hand."""
 _FORGOTTEN = ("l1", "l2")
 _ENSEMBLES = ("bag", "cover", "rnd")
 _IMPLIED = frozenset({"--cb_adf", "--cb_sample", "--csoaa_ldf", "multiline", "--csoaa_rank", "--no_predict"})
@@ -91,7 +91,7 @@ def read(arguments: str) -> Policy:
     if models * crossed > MAX_CROSSINGS:
         message = f"arguments name {crossed} interactions for {models} models; {MAX_CROSSINGS} in all are served."
         raise ApiError("InvalidPolicyConfiguration", message, "arguments")
-    effort = models * (_LARGE_TABLE if int(values.get("bit_precision", _BITS)) > _BITS else 1)
+    effort = models * _LARGE_TABLES.get(int(values.get("bit_precision", _BITS)), 1)
     return Policy(
         arguments,
         problems[0],

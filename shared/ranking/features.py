@@ -11,24 +11,23 @@ with most requests.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import msgspec
 import orjson
 
 from shared.contract.errors import ApiError
-
-MAX_DEPTH = 6
-"""Levels of objects and arrays below the feature list; VW's reader recurses on its own stack."""
-MAX_KEY = 256
-MAX_STRING = 65_536
-MAX_NODES = 20_000
-"""Members, array items and objects of the context; walking them all takes about 30 ms."""
-MAX_ACTION_NODES = 2_000
-"""The same of an action, of which there may be fifty."""
-MAX_NUMBER = 1e19
-"""Features are 32-bit floats in VW: the product of two must not be infinite. Every signed 64-bit integer is below."""
+from shared.ranking.walk import (
+    MAX_ACTION_NODES,
+    MAX_KEY,
+    MAX_NODES,
+    MAX_NUMBER,
+    MAX_STRING,
+    Namespaces,
+    Walk,
+    same,
+    type_name,
+)
 
 _Scalar = (
     Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31)]
@@ -58,23 +57,26 @@ class Action(msgspec.Struct, frozen=True, gc=False):
         id: the caller's id, 1 to 256 characters.
         id_json: the id as JSON.
         example: the action as an element of VW's `_multi`.
-        features: how many VW features the example makes at most, the two of namespace `i` included.
+        namespaces: of the example, the two features of namespace `i` included.
+        nodes: members, array items and objects that were read for it.
     """
 
     id: str
     id_json: bytes
     example: bytes
-    features: int
+    namespaces: Namespaces
+    nodes: int
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
-    """The context or a slot's features, ready for VW: a JSON array, and how many VW features it makes at most."""
+    """The context or a slot's features, ready for VW: a JSON array; the rest as of an action."""
 
     example: bytes
-    features: int
+    namespaces: Namespaces
+    nodes: int
 
 
-_NO_CONTEXT = Context(b"[]", 0)
+_NO_CONTEXT = Context(b"[]", frozenset(), 0)
 
 
 def is_plain(body: bytes) -> bool:
@@ -96,7 +98,8 @@ def sanitise_context(raw: bytes, plain: bool = False, where: str = "contextFeatu
     """
     if raw == b"null":
         return _NO_CONTEXT
-    limit = MAX_NODES if where == "contextFeatures" else MAX_ACTION_NODES
+    # The initials of `FromUrl`, where VW finds the context, and of `sj`, where it finds a slot's features.
+    limit, initial = (MAX_NODES, "F") if where == "contextFeatures" else (MAX_ACTION_NODES, "s")
     if plain:
         try:
             flat = _decode_flat_features(raw)
@@ -105,10 +108,12 @@ def sanitise_context(raw: bytes, plain: bool = False, where: str = "contextFeatu
         else:
             count = sum(map(len, flat))
             if count + len(flat) <= limit:
-                return Context(orjson.dumps(flat), count)
-    walk = _Walk(limit)
-    objects = walk.feature_list(_loads(raw, where), where)
-    return Context(orjson.dumps(objects), walk.count)
+                return Context(
+                    orjson.dumps(flat), same(frozenset([(initial, count)] if count else [])), count + len(flat)
+                )
+    walk = Walk(limit)
+    objects = walk.feature_list(_loads(raw, where), where, initial)
+    return Context(orjson.dumps(objects), walk.namespaces, walk.nodes)
 
 
 def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
@@ -129,31 +134,38 @@ def sanitise_action(raw: bytes, index: int, plain: bool = False) -> Action:
             pass  # as above
         else:
             count = sum(map(len, flat.features))
-            if flat.features and count + len(flat.features) <= MAX_ACTION_NODES:
-                return _action(flat.id, _encode(flat.id), flat.features, count)
+            if flat.features and (nodes := count + len(flat.features)) <= MAX_ACTION_NODES:
+                return _action(
+                    flat.id,
+                    _encode(flat.id),
+                    flat.features,
+                    same(frozenset([_OF_ID, ("j", count)] if count else [_OF_ID])),
+                    nodes,
+                )
     where = f"actions[{index}]"
     given = _loads(raw, where)
     if given is None:
         raise ApiError("InvalidRankRequest", f"{where} is null; each action needs an id and features.", where)
     if not isinstance(given, dict):
-        raise ApiError("BadRequest", f"{where} must be an object with id and features, not {_name(given)}.", where)
+        raise ApiError("BadRequest", f"{where} must be an object with id and features, not {type_name(given)}.", where)
     members = {key.lower(): value for key, value in given.items()}
     action_id = members.get("id")
     if not isinstance(action_id, str):
-        raise ApiError("BadRequest", f"{where}.id must be a string, not {_name(action_id)}.", f"{where}.id")
+        raise ApiError("BadRequest", f"{where}.id must be a string, not {type_name(action_id)}.", f"{where}.id")
     if not 1 <= len(action_id) <= 256:
         message = f"{where}.id must have 1 to 256 characters; it has {len(action_id)}."
         raise ApiError("InvalidRankRequest", message, f"{where}.id")
     listed = members.get("features")
     if not isinstance(listed, list):
-        message = f"{where}.features must be an array of objects, not {_name(listed)}."
+        message = f"{where}.features must be an array of objects, not {type_name(listed)}."
         raise ApiError("BadRequest", message, f"{where}.features")
-    walk = _Walk(MAX_ACTION_NODES)
-    objects = walk.feature_list(listed, f"{where}.features", skip_null=True)
+    walk = Walk(MAX_ACTION_NODES)
+    walk.count(*_OF_ID)
+    objects = walk.feature_list(listed, f"{where}.features", "j", skip_null=True)
     if not objects:
         message = f"{where}.features must hold at least one object that is not null."
         raise ApiError("InvalidRankRequest", message, f"{where}.features")
-    return _action(action_id, _encode(action_id.replace("\0", "_")), objects, walk.count)
+    return _action(action_id, _encode(action_id.replace("\0", "_")), objects, walk.namespaces, walk.nodes)
 
 
 def example(context: Context, actions: list[Action], slots: list[bytes] | None = None) -> bytes:
@@ -171,9 +183,14 @@ def example(context: Context, actions: list[Action], slots: list[bytes] | None =
     )
 
 
-def _action(action_id: str, id_feature: bytes, objects: list[Any], count: int) -> Action:
+_OF_ID = ("i", 2)
+"""The features that every action has besides its own: a constant, and its id."""
+
+
+def _action(action_id: str, id_feature: bytes, objects: list[Any], namespaces: Namespaces, nodes: int) -> Action:
     named = b'{"_tag":' + id_feature + b',"i":{"constant":1,"id":' + id_feature
-    return Action(action_id, _encode(action_id), named + b'},"j":' + orjson.dumps(objects) + b"}", count + 2)
+    built = named + b'},"j":' + orjson.dumps(objects) + b"}"
+    return Action(action_id, _encode(action_id), built, namespaces, nodes)
 
 
 def _loads(raw: bytes, where: str) -> Any:
@@ -181,88 +198,3 @@ def _loads(raw: bytes, where: str) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as e:
         raise ApiError("BadRequest", f"{where} cannot be decoded: {e.msg}.", where) from e
-
-
-def _name(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-class _Walk:
-    """Rebuilds decoded JSON feature by feature, and counts the features; gives up after so many nodes."""
-
-    def __init__(self, limit: int) -> None:
-        self.count = 0
-        self._left = limit
-
-    def _visit(self, nodes: int, where: str) -> None:
-        self._left -= nodes
-        if self._left < 0:
-            raise _broken(where, "has too many members, objects and array items")
-
-    def feature_list(self, objects: Any, where: str, skip_null: bool = False) -> list[dict[str, Any]]:
-        if not isinstance(objects, list):
-            raise ApiError("BadRequest", f"{where} must be an array of objects, not {_name(objects)}.", where)
-        self._visit(len(objects), where)
-        return [self._object(o, 1, f"{where}[{n}]") for n, o in enumerate(objects) if not (skip_null and o is None)]
-
-    def _object(self, given: Any, depth: int, where: str) -> dict[str, Any]:
-        if not isinstance(given, dict):
-            raise _broken(where, f"must be an object of features, not {_name(given)}")
-        if depth > MAX_DEPTH:
-            raise _broken(where, f"is nested deeper than {MAX_DEPTH} levels")
-        self._visit(len(given), where)
-        built: dict[str, Any] = {}
-        for name, value in given.items():
-            key = name.replace("\0", "_")
-            if key.startswith("_"):
-                continue  # reserved by VW; Personalizer documents that it ignores them
-            at = f"{where}.{key[:64]}"
-            if not key:
-                raise _broken(where, "has a feature with an empty name")
-            if len(key) > MAX_KEY:
-                raise _broken(at, f"has a name of {len(key)} characters; at most {MAX_KEY} are allowed")
-            if isinstance(value, dict):
-                built[_namespace(key)] = self._object(value, depth + 1, at)
-            elif isinstance(value, list):
-                built[_namespace(key)] = self._array(value, depth + 1, at)
-            elif value is not None:
-                built[key] = self._scalar(value, at)
-        return built
-
-    def _array(self, given: list[Any], depth: int, where: str) -> list[Any]:
-        if depth > MAX_DEPTH:
-            raise _broken(where, f"is nested deeper than {MAX_DEPTH} levels")
-        self._visit(len(given), where)
-        if given and all(isinstance(item, dict) for item in given):
-            return [self._object(item, depth, f"{where}[{n}]") for n, item in enumerate(given)]
-        built = []
-        for n, item in enumerate(given):
-            if item is None:
-                continue
-            at = f"{where}[{n}]"
-            if isinstance(item, bool) or not isinstance(item, int | float):
-                raise _broken(at, f"must be a number, since feature arrays hold numbers, not {_name(item)}")
-            built.append(self._scalar(item, at))
-        return built
-
-    def _scalar(self, value: Any, where: str) -> Any:
-        self.count += 1
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            if len(value) > MAX_STRING:
-                raise _broken(where, f"has {len(value)} characters; at most {MAX_STRING} are allowed")
-            return value.replace("\0", "_")
-        if not (math.isfinite(value) and abs(value) <= MAX_NUMBER):
-            raise _broken(where, f"must be a number of at most {MAX_NUMBER:g} in size")
-        return float(value) if abs(value) > 2**31 else value
-
-
-def _namespace(key: str) -> str:
-    # VW indexes a table of 256 with a namespace's first byte, as a signed char; `:` and `|` end names in its text form.
-    return key if 32 < ord(key[0]) < 126 and key[0] not in ":|" else "x" + key
-
-
-def _broken(where: str, problem: str) -> ApiError:
-    return ApiError("InvalidRankRequest", f"{where} {problem}.", where)

@@ -40,6 +40,11 @@ class Held:
     exploration: float = 0.0
 
     @property
+    def met(self) -> frozenset[str]:
+        """Initials of the namespaces that the model has met."""
+        return self.model.met if self.model else frozenset()
+
+    @property
     def name(self) -> bytes:
         """The version as the log names it; `N/A` where none serves."""
         return self.version.version.encode() if self.version and self.model else b"N/A"

@@ -42,7 +42,7 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     baselines = [index[slot.baseline_action] for slot in slots]
     context = sanitise_context(bytes(request.context_features), plain)
     features = [sanitise_context(bytes(s.features), plain, f"slots[{n}].features") for n, s in enumerate(slots)]
-    check_budget(context, actions, held.policy or loop.policy, features)
+    initials = check_budget(context, actions, held.policy or loop.policy, features, held.met)
     event_id = request.event_id or new_event_id(loop.id)
     event_json = orjson.dumps(event_id)
     seeds = [(event_id + slot.id).replace("\0", "_") for slot in slots]
@@ -51,6 +51,7 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     if mode == LOGGING_ONLY:
         drawn = draw_baselines(baselines, allowed)
     elif held.model:
+        held.model.meet(initials)
         drawn = held.model.score_slots(built)
     else:
         drawn = draw_uniformly(seeds, allowed)

@@ -45,10 +45,12 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
         raise ApiError("InvalidRankRequest", message, "excludedActions")
     ranked = [actions[n] for n in rankable] if excluded else actions
     context = sanitise_context(bytes(request.context_features), plain)
-    check_budget(context, ranked, held.policy or loop.policy)
+    initials = check_budget(context, ranked, held.policy or loop.policy, met=held.met)
     built = example(context, ranked)
     # A loop without a model explores uniformly (contract 5.3, point 7).
     count = len(ranked)
+    if held.model:
+        held.model.meet(initials)
     scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
     mode = loop.configuration.learning_mode
     event_id = request.event_id or new_event_id(loop.id)

@@ -138,7 +138,7 @@ def test_a_wrong_type_is_a_bad_request(body: dict[str, Any], target: str | None)
         b'{"actions":[{"id":"\xff"}],"unknown":1}',
         b'{"eventId":"\xff","actions":[1]}',
         b'\xef\xbb\xbf{"actions":[]}',
-        b'{"actions":[' + b"[" * 300_000 + b"]" * 300_000 + b"]}",
+        b'{"actions":[' + b"[" * 20_000 + b"]" * 20_000 + b"]}",
         b"[" * 5000,
     ],
     ids=repr,

@@ -25,7 +25,8 @@ from shared.evaluation.resources import Evaluation, FeatureImportance
 from shared.learning import registry
 from shared.log import observe, subject
 from shared.loops import loops
-from shared.ranking.features import MAX_KEY, MAX_NUMBER, MAX_STRING, sanitise_action
+from shared.ranking.features import sanitise_action
+from shared.ranking.walk import MAX_KEY, MAX_NUMBER, MAX_STRING
 from tests.unit.edge.inmemory import InMemory
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -159,6 +159,7 @@ def test_an_exploration_percentage_is_read_back(exploration: float, between: str
         ("--rnd 2 --marginal i", "", 3, True),
         ("-b 18", "", 1, False),
         ("-b 19 --bag 2", "", 12, False),
+        ("-b 22 --bag 2", "", 24, False),
     ],
 )
 def test_it_is_told_what_vw_forgets_and_what_takes_long(given: str, resuming: str, effort: int, marginal: bool) -> None:

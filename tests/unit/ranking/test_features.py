@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from shared.contract.errors import ApiError
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.features import (
-    MAX_NUMBER,
     Action,
     Context,
     example,
@@ -22,6 +21,12 @@ from shared.ranking.features import (
     sanitise_action,
     sanitise_context,
 )
+from shared.ranking.walk import MAX_NUMBER
+
+
+def features_of(made: Action | Context) -> int:
+    """How many features it has at most."""
+    return sum(number for _, number in made.namespaces)
 
 
 def rebuilt(value: Any) -> Any:
@@ -226,12 +231,14 @@ def test_context_features_must_be_an_array(raw: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("raw", [b"null", b"[]", b" [ ] "])
 def test_a_missing_context_is_an_empty_one(raw: bytes) -> None:
-    assert sanitise_context(raw, True) == sanitise_context(raw, False) == Context(b"[]", 0)
+    assert sanitise_context(raw, True) == sanitise_context(raw, False) == Context(b"[]", frozenset(), 0)
 
 
 def test_duplicate_keys_count_once() -> None:
     for plain in (True, False):
-        assert sanitise_context(b'[{"a":1,"b":2,"a":3}]', plain) == Context(b'[{"a":3,"b":2}]', 2)
+        assert sanitise_context(b'[{"a":1,"b":2,"a":3}]', plain) == Context(
+            b'[{"a":3,"b":2}]', frozenset({("F", 2)}), 3
+        )
 
 
 @pytest.mark.parametrize(
@@ -282,7 +289,11 @@ def test_actions_that_are_refused_name_their_place(
 @pytest.mark.parametrize("plain", [True, False])
 def test_an_action_becomes_personalizers_own_layout(raw: bytes, plain: bool) -> None:
     assert sanitise_action(raw, 0, plain) == Action(
-        "a", b'"a"', b'{"_tag":"a","i":{"constant":1,"id":"a"},"j":[{"x":1}]}', 3
+        "a",
+        b'"a"',
+        b'{"_tag":"a","i":{"constant":1,"id":"a"},"j":[{"x":1}]}',
+        frozenset({("i", 2), ("j", 1)}),
+        4 if b"null" in raw else 2,
     )
 
 
@@ -333,8 +344,8 @@ def test_a_refusal_names_the_slot(raw: bytes) -> None:
 def test_features_are_counted(features: dict[str, Any], count: int) -> None:
     raw = orjson.dumps([features])
 
-    assert sanitise_context(raw).features == count
-    assert sanitise_action(b'{"id":"a","features":%b}' % raw, 0).features == count + 2
+    assert features_of(sanitise_context(raw)) == count
+    assert features_of(sanitise_action(b'{"id":"a","features":%b}' % raw, 0)) == count + 2
 
 
 @pytest.mark.parametrize(
@@ -520,7 +531,7 @@ def test_a_giant_action_is_served_and_not_kept() -> None:
 @pytest.mark.parametrize("plain", [False, True])
 def test_a_context_of_very_many_members_is_refused(plain: bool) -> None:
     most = orjson.dumps([{f"f{n}": 1 for n in range(19_999)}])
-    assert sanitise_context(most, plain).features == 19_999
+    assert features_of(sanitise_context(most, plain)) == 19_999
 
     given: list[list[dict[str, object]]]
     given = [[{f"f{n}": 1 for n in range(20_000)}], [{}] * 20_001, [{"x": [0] * 20_000}], [{"x": {}}] * 10_001]
@@ -536,7 +547,7 @@ def test_an_action_of_very_many_members_is_refused(plain: bool) -> None:
     def action(features: list[dict[str, object]]) -> bytes:
         return orjson.dumps({"id": "a", "features": features})
 
-    assert sanitise_action(action([{f"f{n}": 1 for n in range(1999)}]), 0, plain).features == 2001
+    assert features_of(sanitise_action(action([{f"f{n}": 1 for n in range(1999)}]), 0, plain)) == 2001
     more: list[list[dict[str, object]]] = [[{f"f{n}": 1 for n in range(2000)}], [{"x": {}}] * 1001]
     for features in more:
         with pytest.raises(ApiError) as caught:

@@ -56,6 +56,34 @@ def test_costs_put_the_best_first() -> None:
     model.close()
 
 
+@pytest.mark.parametrize("more", ["", "--bag 3", "--rnd 2", "--squarecb", "--cover 2", "--softmax"])
+def test_namespaces_that_were_met_change_no_score(more: str) -> None:
+    arguments = f"{SINGLE} {more}"
+    plain, met = (ServingModel(trained_model(300, arguments), "") for _ in range(2))
+    lines = examples(50)
+
+    met.meet(frozenset(chr(code) for code in range(33, 126)) - set(":|"))
+    met.meet(frozenset("ax"))
+
+    assert len(met.met) == 91
+    assert [plain.score(line) for line in lines] == [met.score(line) for line in lines]
+    plain.close()
+    met.close()
+
+
+def test_namespaces_that_were_met_change_no_draw() -> None:
+    plain, met = (ServingModel(trained_model(300, QUICK_SLOTS), "--epsilon 0.2") for _ in range(2))
+    lines = [orjson.dumps(slots_example(f"e{n}", [0, 1, 2, 3, 4], 3)) for n in range(50)]
+
+    met.meet(frozenset("ax"))
+    met.meet(frozenset('"\\'))
+
+    assert met.met == frozenset('ax"\\')
+    assert [plain.score_slots(line) for line in lines] == [met.score_slots(line) for line in lines]
+    plain.close()
+    met.close()
+
+
 def test_serving_arguments_override_what_was_trained() -> None:
     line = orjson.dumps(example(1, [0, 1, 2, 3]))
     greedy, even = (ServingModel(trained_model(300), f"--epsilon {epsilon}") for epsilon in (0, 1))

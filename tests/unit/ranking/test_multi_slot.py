@@ -516,6 +516,9 @@ class Refusing(ServingModel):
     """A model that takes no example."""
 
     def __init__(self) -> None:
+        self.met = frozenset()
+
+    def meet(self, initials: frozenset[str]) -> None:
         pass
 
     def score_slots(self, example: bytes) -> list[list[tuple[int, float]]]:

@@ -214,6 +214,9 @@ class Refusing(ServingModel):
     """A model that takes no example."""
 
     def __init__(self) -> None:
+        self.met = frozenset()
+
+    def meet(self, initials: frozenset[str]) -> None:
         pass
 
     def score(self, example: bytes) -> Scores:
