@@ -38,24 +38,24 @@ def body(number: int) -> bytes:
     r = random.Random(number)
     kind = r.random()
     if kind < 0.35:
-        return _spelled(r, _request(r, 0.04))
+        return spelled(r, request(r, 0.04))
     if kind < 0.65:
-        return _spelled(r, _request(r, 0.35))
+        return spelled(r, request(r, 0.35))
     if kind < 0.9:
-        return _mutated(r, _spelled(r, _request(r, 0.02)))
+        return mutated(r, spelled(r, request(r, 0.02)))
     if kind < 0.97:
-        return _spelled(r, _anything(r, 0, 1.0))
+        return spelled(r, anything(r, 0, 1.0))
     return r.randbytes(r.randrange(40))
 
 
-def _request(r: random.Random, oddity: float) -> dict[str, Any]:
+def request(r: random.Random, oddity: float) -> dict[str, Any]:
     count = r.choice((1, 2, 3, 4, 6)) if r.random() < 0.95 else r.choice((0, 49, 50, 51))
     actions: list[Any] = []
     for n in range(count):
         action: Any = {"id": f"action{n}", "features": _features(r, oddity)}
         if r.random() < oddity / 2:
             action = r.choice(
-                (None, [], "a", {}, {"id": f"a{n}"}, {**action, "id": _string(r, 1.0)}, {**action, "x": 1})
+                (None, [], "a", {}, {"id": f"a{n}"}, {**action, "id": string(r, 1.0)}, {**action, "x": 1})
             )
         actions.append(action)
     made: dict[str, Any] = {"actions": actions}
@@ -66,12 +66,12 @@ def _request(r: random.Random, oddity: float) -> dict[str, Any]:
     elif r.random() < 0.3:
         made["excludedActions"] = [f"action{r.randrange(count + 2)}" for _ in range(r.randrange(count + 1))]
     if r.random() < 0.5:
-        made["eventId"] = _string(r, oddity)
+        made["eventId"] = string(r, oddity)
     if r.random() < 0.3:
         made["deferActivation"] = r.random() < 0.5
     if r.random() < oddity:
         named = ("eventId", "excludedActions", "contextFeatures", "deferActivation", "slots", "Extra", "_multi")
-        made[r.choice(named)] = _anything(r, 0, oddity)
+        made[r.choice(named)] = anything(r, 0, oddity)
     return made
 
 
@@ -88,26 +88,24 @@ def _slots(r: random.Random, actions: int, oddity: float) -> Any:
             slot["excludedActions"] = r.sample(others, r.randrange(len(others) + 1))
         if r.random() < oddity / 2:
             member = r.choice(("id", "id", "baselineAction", "excludedActions", "features", "_inc", "_tag", "x"))
-            slot = r.choice(
-                (None, [], {}, {**slot, member: _string(r, 1.0)}, {**slot, member: _anything(r, 0, oddity)})
-            )
+            slot = r.choice((None, [], {}, {**slot, member: string(r, 1.0)}, {**slot, member: anything(r, 0, oddity)}))
         slots.append(slot)
     return slots
 
 
 def _features(r: random.Random, oddity: float) -> Any:
     if r.random() < oddity / 4:
-        return _anything(r, 0, oddity)
+        return anything(r, 0, oddity)
     return [_object(r, 1, oddity) for _ in range(r.choice((1, 1, 1, 2, 3)))]
 
 
 def _object(r: random.Random, depth: int, oddity: float) -> Any:
     if r.random() < oddity / 8:
-        return _anything(r, depth, oddity)
-    return {_key(r, oddity): _value(r, depth, oddity) for _ in range(r.choice((0, 1, 2, 3, 5)))}
+        return anything(r, depth, oddity)
+    return {key(r, oddity): _value(r, depth, oddity) for _ in range(r.choice((0, 1, 2, 3, 5)))}
 
 
-def _key(r: random.Random, oddity: float) -> str:
+def key(r: random.Random, oddity: float) -> str:
     if r.random() >= oddity:
         return r.choice(("time", "weather", "price", "device", "topic", "user", "url", "age")) + r.choice(
             ("", "1", "2")
@@ -116,7 +114,7 @@ def _key(r: random.Random, oddity: float) -> str:
     return chosen if r.random() < 0.8 else chosen + r.choice(SPECIAL_KEYS)
 
 
-def _string(r: random.Random, oddity: float) -> str:
+def string(r: random.Random, oddity: float) -> str:
     if r.random() < oddity:
         return r.choice(SPECIAL_STRINGS if r.random() < 0.7 else SPECIAL_KEYS)
     return r.choice(("morning", "sunny", "mobile", "sports", "low_carb")) + str(r.randrange(20))
@@ -124,14 +122,14 @@ def _string(r: random.Random, oddity: float) -> str:
 
 def _value(r: random.Random, depth: int, oddity: float) -> Any:
     if r.random() < oddity:
-        return _anything(r, depth, oddity)
-    return r.choice((_string(r, oddity), r.randrange(100), r.random(), True, False, None, [1, 2.5, 0]))
+        return anything(r, depth, oddity)
+    return r.choice((string(r, oddity), r.randrange(100), r.random(), True, False, None, [1, 2.5, 0]))
 
 
-def _anything(r: random.Random, depth: int, oddity: float) -> Any:
+def anything(r: random.Random, depth: int, oddity: float) -> Any:
     kind = r.randrange(10 if depth < 9 else 6)
     if kind < 2:
-        return _string(r, 0.7)
+        return string(r, 0.7)
     if kind < 4:
         return r.choice(NUMBERS) if r.random() < 0.6 else r.uniform(-1e3, 1e3)
     if kind < 6:
@@ -142,11 +140,11 @@ def _anything(r: random.Random, depth: int, oddity: float) -> Any:
             nested = {"n": nested} if r.random() < 0.5 else [nested]
         return nested
     if kind == 7:
-        return [_anything(r, depth + 1, oddity) for _ in range(r.randrange(4))]
-    return {_key(r, max(oddity, 0.5)): _anything(r, depth + 1, oddity) for _ in range(r.randrange(4))}
+        return [anything(r, depth + 1, oddity) for _ in range(r.randrange(4))]
+    return {key(r, max(oddity, 0.5)): anything(r, depth + 1, oddity) for _ in range(r.randrange(4))}
 
 
-def _spelled(r: random.Random, value: Any) -> bytes:
+def spelled(r: random.Random, value: Any) -> bytes:
     """The JSON, in one of its spellings: escapes or UTF-8, and now and then with every key standing twice."""
     text = json.dumps(value, ensure_ascii=r.random() < 0.3, separators=(",", ":"))
     if r.random() < 0.05:
@@ -154,7 +152,7 @@ def _spelled(r: random.Random, value: Any) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _mutated(r: random.Random, data: bytes) -> bytes:
+def mutated(r: random.Random, data: bytes) -> bytes:
     mutable = bytearray(data)
     for _ in range(r.choice((1, 1, 2, 5))):
         at = r.randrange(len(mutable) + 1)
