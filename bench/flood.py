@@ -53,7 +53,7 @@ class Told:
         pending: ranks that were answered before they were durable.
         unsent: calls that were due with no connection free.
         wrong: answers that are none of 201, 204 and a complete 503; the first of them in words.
-        last_refusal: seconds from the start to the last 503.
+        last_refusal: seconds from the start to the last call that was refused.
     """
 
     accepted: list[int] = field(default_factory=lambda: [0] * SLOTS)
@@ -106,9 +106,9 @@ class Flood:
                 self._events.append(event)
                 self.told.pending += b"x-rankloop-log" in answer
         elif status == b"503" and (answer in self._known or self._is_refusal(answer)):
-            self.told.last_refusal = time.monotonic() - self.began
             if b"Too many calls" in answer:
                 self.told.refused[slot] += 1
+                self.told.last_refusal = time.monotonic() - self.began
             else:
                 self.told.unsure += 1
         else:

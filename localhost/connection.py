@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -15,14 +16,17 @@ from localhost.response import Response
 
 _PAUSE = 0.005
 """Seconds after which connections that were turned away are read from again, some at a time."""
-_AT_A_TIME = 100
+_A_SECOND = 10_000
+"""How many those are, for each second of processor time that this thread had: to turn one away costs about 25 us."""
+_LEAST = 20
 
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with a way for requests that are turned away that costs a tenth of the ordinary one.
 
     A connection that was turned away is not read from for some milliseconds, and longer where there are many: else
-    answers to a flood would take all of each turn of the event loop, and accepted requests need several turns.
+    answers to a flood would take all of each turn of the event loop, and accepted requests need several turns. So they
+    take a quarter of the time, whatever part of it other processes leave.
     """
 
     _turned_away = False
@@ -84,20 +88,26 @@ class _Parking:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._parked: deque[Connection] = deque()
+        self._used = 0.0
 
     def park(self, connection: Connection) -> None:
         if not self._parked:
-            self._loop.call_later(_PAUSE, self._go_on)
+            self._wait()
         connection.flow.pause_reading()
         self._parked.append(connection)
 
+    def _wait(self) -> None:
+        self._used = time.thread_time()
+        self._loop.call_later(_PAUSE, self._go_on)
+
     def _go_on(self) -> None:
-        for _ in range(min(_AT_A_TIME, len(self._parked))):
+        many = max(_LEAST, int((time.thread_time() - self._used) * _A_SECOND))
+        for _ in range(min(many, len(self._parked))):
             connection = self._parked.popleft()
             if not connection.transport.is_closing():
                 connection.flow.resume_reading()
         if self._parked:
-            self._loop.call_later(_PAUSE, self._go_on)
+            self._wait()
 
 
 _parkings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Parking] = WeakKeyDictionary()

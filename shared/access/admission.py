@@ -28,9 +28,9 @@ _MEMORY = 0.5
 class Places:
     """Places, and bytes of bodies, that loops share.
 
-    A loop may hold as many as are left free, and in any case an equal part. So one that could use more than there are
-    gets half, two such get a third each, and there is always something left for one that comes new (a dynamic threshold
-    with alpha = 1: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+    A loop may hold as many as are left free, and in any case an equal part, half at most. So one that could use more
+    than there are gets half, and there is always something left for one that comes new (a dynamic threshold with
+    alpha = 1: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
 
     Args:
         limit: how many places there are; may be changed at any time.
@@ -69,7 +69,7 @@ class Places:
     def _is_owed(self, loop: str, count: int) -> bool:
         """Whether a loop holds less than an equal part: it need not wait until others keep to a lowered limit."""
         sharers = len(self._held) + (loop not in self._held)
-        return count + 1 <= self.limit / (sharers + 1)
+        return count + 1 <= self.limit / max(sharers, 2)
 
     def free(self, loop: str, size: int) -> None:
         """Give back what was taken for a call."""
@@ -112,12 +112,12 @@ class Admission:
         """Learn that the event loop was late by so many seconds, a period after it was last asked.
 
         As many calls as are done in the time in which each is to be answered may be under way together (Little's law);
-        there are twice as many places, since one loop gets half of them. The limit goes there, up by a tenth at a time
-        and down by half, since the event loop may have been late just once. While it is on time it goes up.
+        there are twice as many places, since one loop gets half of them. The limit goes there by a tenth up and a fifth
+        down at a time, since the event loop may have been late just once. While it is on time it goes up.
         """
         events, elapsed = self.events, PERIOD + late
         self._rate += ((events.done - self._done) / elapsed - self._rate) * min(1.0, elapsed / _MEMORY)
         self._done = events.done
         wanted = 2 * self._rate * self._target if late > LATE else MOST
         if wanted > events.limit or events.taken > events.limit / 4:  # else it is not they that make it late
-            events.limit = min(max(wanted, events.limit / 2, LEAST), 1.1 * events.limit, MOST)
+            events.limit = min(max(wanted, 0.8 * events.limit, LEAST), 1.1 * events.limit, MOST)
