@@ -20,6 +20,7 @@ from shared.access.roles import Access
 from shared.clock import StorageClock
 from shared.config import Config
 from shared.counters import Counters
+from shared.learning import rebuild, thinning
 from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity, retention
@@ -32,6 +33,7 @@ from shared.log.journal import Journal
 from shared.log.mirror import Mirror
 from shared.log.observe import Observer
 from shared.log.subject import Subjects
+from shared.loops import policy
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
@@ -101,6 +103,7 @@ class App:
         self.hours = Hours(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
         self.trainer = Trainer(blobs, self.counters)
+        self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
         self.admission = Admission(min(settings.log_deadline, settings.reward_deadline))
@@ -128,9 +131,8 @@ class App:
     async def _join_due(self) -> int:
         noted = await activity.noted(self.tables)
         due = [loop_id for loop_id, spans in noted.items() if min(span.due for span in spans) <= self.clock.now()]
-        if due:
-            deleted = await self.loops.deleted()
-            due = [loop_id for loop_id in due if loop_id not in deleted]
+        deleted = await self.loops.deleted() if due else {}
+        due = [loop_id for loop_id in due if loop_id not in deleted]
         if not due:
             return 0
         # By the storage's own word, and before the notes are read again: with an estimate that runs ahead, or a note
@@ -174,7 +176,7 @@ class App:
         ends = time.monotonic() + _HOURS
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
-        await self._guarded("sweep", "the deployment", self._sweep_due(notes.sweep, deleted))
+        await self._guarded("sweep", "the deployment", self._sweep_due(notes.sweep or 0.0, deleted))
         return trained
 
     async def _erase_due(self, notes: list[activity.Note]) -> None:
@@ -190,8 +192,7 @@ class App:
 
     async def _train(self, note: activity.Note, grown: list[Loop]) -> None:
         """Train a loop; `grown` gets it, whatever becomes of that."""
-        loop = await self.loops.by_id(note.loop_id)
-        grown.append(loop)
+        grown.append(loop := await self.loops.by_id(note.loop_id))
         checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
         job = Job(
             loop_id=loop.id,
@@ -204,6 +205,7 @@ class App:
             since=checkpoint.since,
             retrain_days=loop.configuration.model_retrain_days,
             export_frequency=loop.configuration.model_export_frequency,
+            generation=checkpoint.generation,
             erased=Erased(checkpoint.erasures),
         )
         again = await self.trainer.run(job, self.clock.now())
@@ -218,9 +220,8 @@ class App:
             run = self.mirror.run(loop.id, held.log_mirror_sas_uri or "", loop.edited or loop.created, self.clock.now())
             await self._guarded("mirror", f"loop {loop.id}", asyncio.wait_for(run, _MIRRORING))
 
-    async def _sweep_due(self, due: float | None, deleted: Mapping[str, float]) -> None:
+    async def _sweep_due(self, due: float, deleted: Mapping[str, float]) -> None:
         """Delete what deleted loops have stored and, once an hour, what the others keep no longer."""
-        due = due or 0.0
         if not deleted and due > self.clock.now():
             return
         now = await self.clock.read()  # by the storage's own word: a clock that runs ahead would delete too much
@@ -242,6 +243,7 @@ class App:
         self.counters.add("log.expired", expired)
         ends = time.monotonic() + _HOURS
         await self._guarded("hours", f"loop {loop_id}", self.hours.run(loop.rules(), now, pending, ends))
+        await self._guarded("sweep", loop_id, thinning.thin(self.blobs, self.counters, loop_id, policy.resumes, now))
         await self._mirror(loop)
 
     async def _erase(self, loop_id: str, gone_for: float) -> None:
@@ -284,8 +286,7 @@ def current() -> App:
     if _app is None or _app[0] is not loop:
         from shared.storage.azure import AzureStorage  # the SDKs take 0.3 s of a cold start
 
-        settings = config.read(os.environ)
-        counters = Counters()
+        settings, counters = config.read(os.environ), Counters()
         storage = AzureStorage(settings.storage, counters.add)
         _app = (loop, App(settings, storage.tables, storage.blobs, storage.aclose, counters=counters))
     return _app[1]
@@ -294,6 +295,6 @@ def current() -> App:
 async def drain() -> None:
     """Drain the process's app, if it was ever built; what a host calls before the process ends."""
     global _app
-    if _app is not None:
-        app, _app = _app[1], None
-        await app.drain()
+    held, _app = _app, None
+    if held is not None:
+        await held[1].drain()

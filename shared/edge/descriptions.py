@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
+from shared.contract.stories import Story
 from shared.contract.versions import ALL, Version
-from shared.edge import configurations, erasures, events, health, limits, logs, loops, models, schemas
+from shared.edge import configurations, erasures, events, health, limits, logs, loops, models, schemas, stories
 from shared.edge.calls import Operation
 from shared.log.subject import HEADER as SUBJECT
 
@@ -26,7 +27,7 @@ AREAS: Final = {
     IMPORTANCES: "How much each feature matters.",
     LOG: "What a loop learns from.",
     MODEL: "What a loop has learned.",
-    RANKLOOP: "What Personalizer did not have: loops, their keys, and their health.",
+    RANKLOOP: "What Personalizer did not have: loops, their keys, their health, and the story of each event.",
 }
 """What each area is about."""
 
@@ -259,6 +260,13 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         codes=("InvalidRequest",),
         example={"longestRewardWait": "P60D"},
         details="For owners alone: what waits long costs storage.",
+    ),
+    stories.get_event: Description(
+        RANKLOOP,
+        "Get the story of an event",
+        answer=Story,
+        codes=("InvalidRequest", "ResourceNotFound"),
+        details="What was decided, by which model, what was observed and learned; and the decision, computed anew.",
     ),
     loops.list_loops: Description(RANKLOOP, "List the loops", answer=loops.LoopList),
     loops.create_loop: Description(

@@ -51,7 +51,7 @@ async def get_health(app: App, call: Call) -> Reply:
             "lateRewards": written.late if written else None,
             "unknownRewards": written.unknown if written else None,
             "erasuresInForce": len(checkpoint.erasures) if checkpoint else None,
-            "modelVersion": version.version if version else None,
+            "modelVersion": version.version if version and not version.blank else None,
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
             "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,

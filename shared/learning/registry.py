@@ -2,24 +2,34 @@
 
 `loops/<id>/models/<version>/model.vw` never changes; `loops/<id>/models/current.json` says which one serves, and is
 moved by compare-and-swap. A version is named by what it learned and by its bytes, so two trainers that did the same
-work made the same version.
+work made the same version. Beside its bytes stands its record, `version.json`, which says how they were made and stays
+when they are thinned out (docs/adr/0020).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
 
+from shared.log.records import ONLINE
 from shared.storage import Blobs, Conflict, StorageError, documents
+
+MODEL, RECORD = "model.vw", "version.json"
+"""The blobs of a version."""
+_BLOB = re.compile(r"/((\d{10})-(?:[0-9a-f]{16}|blank))/(model\.vw|version\.json)$", re.ASCII)
+_FOREVER = 10**10
 
 _FIRST_LINEAGE = "--cb_explore_adf --power_t 0 --learning_rate 0.001 --cb_type mtr --quadratic ::"
 """The lineage of versions that do not name theirs: they are from before policies could be changed."""
 
 
 class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A model version, as the pointer names it.
+    """A model version, as the pointer and its own record name it.
 
     Attributes:
         version: its name.
@@ -33,7 +43,16 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
             None in multi-slot, whose losses VW does not sum that way.
         created: seconds since the epoch.
         first_created: when the loop's first version was made.
-        parent: the version it went on from, if any.
+        parent: the version that served before, if any.
+        base: the version from whose bytes learning went on, if any; not `parent` where a model was made anew.
+        learned_from: the first window it learned beyond `base`; None where that is not known: it was imported, or made
+            by a release that kept no records.
+        learned, skipped, refused: lines of the joined log that it learned, left out and could not learn since then.
+        mode: the learning mode whose events it learned.
+        multi_slot: whether they were multi-slot ones.
+        resuming: what VW was told again when it loaded `base`.
+        generation: of the log that it learned; see `Checkpoint`.
+        imported: whether it came from outside.
         format: of this record.
     """
 
@@ -48,17 +67,42 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     lineage: str = _FIRST_LINEAGE
     blank: bool = False
     parent: str | None = None
+    base: str | None = None
+    learned_from: int | None = None
+    learned: int = 0
+    skipped: int = 0
+    refused: int = 0
+    mode: str = ONLINE
+    multi_slot: bool = False
+    resuming: str = ""
+    generation: int = 0
+    imported: bool = False
     format: int = 1
+
+    @property
+    def lines(self) -> int:
+        """How many lines are read to make it from its base."""
+        return self.learned + self.skipped + self.refused
 
 
 def pointer_path(loop_id: str) -> str:
     """The blob that names the loop's serving version."""
-    return f"loops/{loop_id}/models/current.json"
+    return f"{models_path(loop_id)}current.json"
+
+
+def models_path(loop_id: str) -> str:
+    """The folder of a loop's versions."""
+    return f"loops/{loop_id}/models/"
 
 
 def model_path(loop_id: str, version: str) -> str:
     """The blob of a version's bytes."""
-    return f"loops/{loop_id}/models/{version}/model.vw"
+    return f"{models_path(loop_id)}{version}/{MODEL}"
+
+
+def record_path(loop_id: str, version: str) -> str:
+    """The blob of a version's record."""
+    return f"{models_path(loop_id)}{version}/{RECORD}"
 
 
 def version_name(trained_through: int, model: bytes) -> str:
@@ -96,11 +140,54 @@ async def load(blobs: Blobs, loop_id: str, version: Version) -> bytes:
 
 
 async def store(blobs: Blobs, loop_id: str, version: Version, model: bytes) -> None:
-    """Write a version's bytes; they may stand there already, from a run that died before it moved the pointer."""
+    """Write a version's bytes and record; they may stand already, from a run that died before it moved the pointer."""
     try:
         await blobs.put(model_path(loop_id, version.version), model)
     except Conflict:
         await load(blobs, loop_id, version)
+    await _note(blobs, loop_id, version)
+
+
+async def _note(blobs: Blobs, loop_id: str, version: Version) -> None:
+    """Write a version's record, unless it stands already: two that made the same version agree on what counts."""
+    with suppress(Conflict):
+        await blobs.put(record_path(loop_id, version.version), msgspec.json.encode(version))
+
+
+async def note_before(blobs: Blobs, loop_id: str, before: Version | None) -> None:
+    """Write the record of the version that is about to be succeeded, where a release made it that kept none."""
+    if before is not None and before.version and before.learned_from is None:
+        await _note(blobs, loop_id, before)
+
+
+async def recorded(blobs: Blobs, loop_id: str, version: str) -> Version | None:
+    """The record of a version, or None where there is none.
+
+    Raises:
+        StorageError: it is damaged, or of a later release.
+    """
+    path = record_path(loop_id, version)
+    blob = await blobs.get(path)
+    return None if blob is None else documents.decode(blob.data, Version, path)
+
+
+async def listed(blobs: Blobs, loop_id: str, start: int = 0, end: int = _FOREVER) -> dict[str, set[str]]:
+    """The versions trained through a bucket in [start, end), by how far they are, each with its blobs that stand."""
+    ends = [f"{start:010d}", f"{min(end, _FOREVER) - 1:010d}"]
+    between = os.path.commonprefix(ends)  # noqa: RUF071 - character by character is what is meant
+    found: dict[str, set[str]] = {}
+    for path in await blobs.names(models_path(loop_id) + between):
+        match = _BLOB.search(path)
+        if match and start <= int(match[2]) < end:
+            found.setdefault(match[1], set()).add(match[3])
+    return found
+
+
+async def versions(blobs: Blobs, loop_id: str, start: int = 0, end: int = _FOREVER) -> list[Version]:
+    """The records of the versions trained through a bucket in [start, end), in order, blank ones among them."""
+    held = [name for name, parts in (await listed(blobs, loop_id, start, end)).items() if RECORD in parts]
+    found = [version for name in held if (version := await recorded(blobs, loop_id, name)) is not None]
+    return sorted(found, key=lambda version: (version.trained_through, version.created))
 
 
 async def point(blobs: Blobs, loop_id: str, version: Version, etag: str | None) -> None:
@@ -136,27 +223,33 @@ async def install(
         reward=0.0,
         created=now,
         first_created=now,
+        imported=True,
     )
-    await store(blobs, loop_id, version, model)
-    await _succeed(blobs, loop_id, version)
-    return version
+    return await _succeed(blobs, loop_id, version, model)
 
 
 async def reset(blobs: Blobs, loop_id: str, trained_through: int, now: float) -> None:
     """Make a loop forget its model; what is joined after `trained_through` is learned anew."""
-    nothing = Version("", "", "", trained_through, 0, 0.0, now, now, blank=True)
+    nothing = Version(f"{trained_through:010d}-blank", "", "", trained_through, 0, 0.0, now, now, blank=True)
     await _succeed(blobs, loop_id, nothing)
 
 
-async def _succeed(blobs: Blobs, loop_id: str, version: Version) -> None:
-    """Move the pointer to a version, whatever it points at by then."""
+async def _succeed(blobs: Blobs, loop_id: str, version: Version, model: bytes = b"") -> Version:
+    """Store a version and move the pointer to it, whatever it points at by then; returns it with its parent."""
     while True:
         before, etag = await current(blobs, loop_id)
         parent = None if before is None else before.parent if before.blank else before.version
+        succeeding = msgspec.structs.replace(version, parent=parent)
+        await note_before(blobs, loop_id, before)
+        if version.blank:
+            await _note(blobs, loop_id, succeeding)
+        else:
+            await store(blobs, loop_id, succeeding, model)
         try:
-            return await point(blobs, loop_id, msgspec.structs.replace(version, parent=parent), etag)
+            await point(blobs, loop_id, succeeding, etag)
         except Conflict:
             continue  # a trainer has published meanwhile
+        return succeeding
 
 
 def properties(version: Version | None) -> dict[str, str]:

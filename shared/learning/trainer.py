@@ -49,6 +49,7 @@ class Job:
         retrain_days: days of log that a new model is built from; 0 for the whole log.
         export_frequency: seconds between published models.
         erased: what of the log must not be seen any more.
+        generation: of the log, see `Checkpoint`.
     """
 
     loop_id: str
@@ -62,14 +63,20 @@ class Job:
     retrain_days: int
     export_frequency: float
     erased: Erased = NOTHING
+    generation: int = 0
 
     def takes(self, line: bytes) -> bool:
         """Whether a joined line is for learning."""
-        head = _HEAD.match(line)
-        if head is None:
-            return False
-        skip, mode, single = head.groups()
-        return not skip and (mode or b"Online") == self.mode.encode() and (single is None) == self.multi_slot
+        return takes(line, self.mode, self.multi_slot)
+
+
+def takes(line: bytes, mode: str, multi_slot: bool) -> bool:
+    """Whether a joined line is for learning in a learning mode, by multi-slot loops or by others."""
+    head = _HEAD.match(line)
+    if head is None:
+        return False
+    skip, own, single = head.groups()
+    return not skip and (own or b"Online") == mode.encode() and (single is None) == multi_slot
 
 
 @dataclass(slots=True)
@@ -171,9 +178,10 @@ class Trainer:
             The bucket up to which there is nothing more to learn for this version.
         """
         renewed = current is not None and renews(job, current)
-        parent = None if current is None or current.blank or renewed else current
-        windows = await joined.windows(self._blobs, job.loop_id, _start(job, current, renewed), job.watermark)
-        data = await registry.load(self._blobs, job.loop_id, parent) if parent else None
+        base = None if current is None or current.blank or renewed else current
+        start = _start(job, current, renewed)
+        windows = await joined.windows(self._blobs, job.loop_id, start, job.watermark)
+        data = await registry.load(self._blobs, job.loop_id, base) if base else None
         learner = await asyncio.to_thread(Learner, job.arguments, data, job.resuming)
         learned, trained_through = Lesson(), job.watermark
         try:
@@ -188,12 +196,15 @@ class Trainer:
                 if lesson.refused:
                     self._counters.add("train.refused", lesson.refused)
                     log.error("%d lines of %s were refused by VW", lesson.refused, window)
-            if not learned.events and (renewed or not (parent or windows)):
+            if not learned.events and (renewed or not (base or windows)):
                 return trained_through  # what serves now knows more than a model of nothing
             model = await asyncio.to_thread(learner.save)
         finally:
             learner.close()
-        await self._publish(_version(job, current, parent, model, trained_through, learned, now), job, model, etag)
+        learned_from = windows[0].start if windows else start
+        version = _version(job, current, base, model, learned_from, trained_through, learned, now)
+        await registry.note_before(self._blobs, job.loop_id, current)
+        await self._publish(version, job, model, etag)
         self._counters.add("train.events", learned.events)
         self._counters.add("train.skipped", learned.skipped)
         return trained_through
@@ -221,15 +232,22 @@ def _start(job: Job, current: Version | None, renewed: bool) -> int:
 
 
 def _version(
-    job: Job, current: Version | None, parent: Version | None, model: bytes, through: int, learned: Lesson, now: float
+    job: Job,
+    current: Version | None,
+    base: Version | None,
+    model: bytes,
+    learned_from: int,
+    through: int,
+    lesson: Lesson,
+    now: float,
 ) -> Version:
-    events = (parent.events if parent else 0) + learned.events
-    earned = ((parent.reward or 0.0) * parent.events if parent else 0.0) - learned.loss
+    events = (base.events if base else 0) + lesson.events
+    earned = ((base.reward or 0.0) * base.events if base else 0.0) - lesson.loss
     before = None if current is None or current.blank else current
     return Version(
         version=registry.version_name(through, model),
         sha256=hashlib.sha256(model).hexdigest(),
-        arguments=parent.arguments if parent else job.arguments,
+        arguments=base.arguments if base else job.arguments,
         lineage=job.lineage,
         trained_through=through,
         events=events,
@@ -237,4 +255,13 @@ def _version(
         created=now,
         first_created=before.first_created if before else now,
         parent=before.version if before else None,
+        base=base.version if base else None,
+        learned_from=learned_from,
+        learned=lesson.events,
+        skipped=lesson.skipped,
+        refused=lesson.refused,
+        mode=job.mode,
+        multi_slot=job.multi_slot,
+        resuming=job.resuming,
+        generation=job.generation,
     )

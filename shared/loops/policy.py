@@ -25,6 +25,7 @@ _LARGE_TABLES = {22: 8, 21: 4, 20: 4, 19: 4}
 """How much dearer a weight is in a table of so many bits, which the processor cannot keep at hand."""
 _FORGOTTEN = ("l1", "l2")
 _ENSEMBLES = ("bag", "cover", "rnd")
+"""Several models in one; what they draw as they learn is not in their file."""
 _IMPLIED = frozenset({"--cb_adf", "--cb_sample", "--csoaa_ldf", "multiline", "--csoaa_rank", "--no_predict"})
 
 
@@ -56,6 +57,7 @@ class Policy:
         interactions: the features' interactions, each as the initials of its namespaces, `:` for any.
         effort: how many times the work of one model with a usual table VW has with each action.
         marginal: whether VW keeps a table of the features of the namespaces in `i`, which takes long.
+        resumes: whether VW goes on from a saved model bit for bit as it would have without the file.
     """
 
     arguments: str
@@ -67,6 +69,7 @@ class Policy:
     interactions: tuple[str, ...]
     effort: int
     marginal: bool
+    resumes: bool
 
     def serving(self, exploration: float) -> str:
         """What overrides a model's own options when it serves: the exploration percentage is its epsilon."""
@@ -102,6 +105,7 @@ def read(arguments: str) -> Policy:
         tuple(option.value for option in given if option.name in options.INTERACTIONS),
         effort,
         "marginal" in values,
+        not any(name in values for name in _ENSEMBLES) and values.get("cb_type") != "dr",
     )
 
 
@@ -117,6 +121,14 @@ def of_model(arguments: str) -> Policy:
     words = arguments.split()
     implied = _IMPLIED | ({f"--{Problem.SINGLE_SLOT}"} if f"--{Problem.MULTI_SLOT}" in words else set())
     return read(" ".join(word for word in words if word not in implied))
+
+
+def resumes(arguments: str) -> bool:
+    """Whether VW goes on bit for bit from a saved model of these arguments, as far as this release knows."""
+    try:
+        return read(arguments).resumes
+    except ApiError:
+        return False  # of options that only a later release knows
 
 
 def with_exploration(arguments: str, exploration: float) -> str:

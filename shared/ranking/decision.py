@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,7 +52,8 @@ def log_line(decision: Decision, time: float, deferred: bool, subject: str | Non
         subject: the tag of its subject, or None.
     """
     named = b'"subject":"%b",' % subject.encode() if subject else b""
-    dsjson = b'{"Timestamp":"%b",%b%b' % (iso(time).encode(), named, decision.dsjson[1:])
+    waits = b'"DeferredAction":true,' if deferred else b""
+    dsjson = b'{"Timestamp":"%b",%b%b%b' % (iso(time).encode(), named, waits, decision.dsjson[1:])
     return ranked_line(decision.event_json, time, deferred, decision.choice, decision.mode, dsjson, subject)
 
 
@@ -66,6 +68,16 @@ def check_distinct(actions: list[Action]) -> None:
         repeated = next(name for n, name in enumerate(ids) if name in ids[:n])
         message = f"Action ids must be distinct; {repeated!r} stands more than once."
         raise ApiError("InvalidRankRequest", message, "actions")
+
+
+def odd_ids(ids: Sequence[bytes]) -> bytes:
+    """A member of the joined line, behind a comma: the ids that the example does not hold as they are.
+
+    Args:
+        ids: of the actions in the example, as JSON. VW would cut an id off at a NUL, so another character stands there.
+    """
+    odd = [b"[%d,%b]" % (n, action_id) for n, action_id in enumerate(ids) if b"\\u0000" in action_id]
+    return b',"ids":[%b]' % b",".join(odd) if odd else b""
 
 
 @lru_cache(maxsize=4096)

@@ -19,6 +19,8 @@ from shared.storage import Blobs, StorageError
 
 log = logging.getLogger("rankloop.model")
 
+NO_MODEL = b"N/A"
+"""How the log names the version where none served."""
 IDLE = 3600.0
 """Seconds without a call after which a loop's model is dropped from memory, when another loop needs some."""
 
@@ -46,8 +48,8 @@ class Held:
 
     @property
     def name(self) -> bytes:
-        """The version as the log names it; `N/A` where none serves."""
-        return self.version.version.encode() if self.version and self.model else b"N/A"
+        """The version as the log names it."""
+        return self.version.version.encode() if self.version and self.model else NO_MODEL
 
 
 class ModelCache:
@@ -78,7 +80,7 @@ class ModelCache:
         if not entry.freshness.seen:
             raise StorageError("the loop's model could not be read yet")
         held = entry.held
-        if loop.configuration.exploration_percentage != held.exploration:
+        if loop.configuration.exploration_percentage != entry.exploration:
             held = entry.open(loop.configuration.exploration_percentage)
         if held.policy is not None and held.policy.problem is not loop.policy.problem:
             return Held()
@@ -106,6 +108,7 @@ class _Entry:
 
     def __init__(self, loop_id: str, blobs: Blobs, counters: Counters) -> None:
         self.held = Held()
+        self.exploration = 0.0
         self.freshness = Freshness(self._look)
         self.called = time.monotonic()
         self._loop_id = loop_id
@@ -124,13 +127,13 @@ class _Entry:
 
         def keep() -> None:
             self._data, self._version, self._etag = data, version, blob.etag
-            self.open(self.held.exploration)
+            self.open(self.exploration)
 
         return keep
 
     def open(self, exploration: float) -> Held:
         """Load the bytes and let the result serve; takes 3 to 7 ms for an 18-bit model."""
-        before = self.held
+        before, self.exploration = self.held, exploration
         if self._data is None or self._version is None:
             self.held = Held(exploration=exploration)
         else:
@@ -141,7 +144,6 @@ class _Entry:
                 self._counters.add("model.refused")
                 log.error("loop %s: model %s does not load, the one before goes on serving: %s",
                           self._loop_id, self._version.version, e)  # fmt: skip
-                self.held.exploration = exploration
                 return self.held
             self.held = Held(self._version, model, made_with, exploration)
             self._counters.add("model.loaded")

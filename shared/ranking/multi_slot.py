@@ -17,8 +17,8 @@ from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
-from shared.ranking.decision import Decision, check_distinct, new_event_id, number
-from shared.ranking.features import Action, Context, example, sanitise_context
+from shared.ranking.decision import Decision, check_distinct, new_event_id, number, odd_ids
+from shared.ranking.features import Context, example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import draw, uniform_hash
 
@@ -44,10 +44,45 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     features = [sanitise_context(bytes(s.features), plain, f"slots[{n}].features") for n, s in enumerate(slots)]
     initials = check_budget(context, actions, held.policy or loop.policy, features, held.met)
     event_id = request.event_id or new_event_id(loop.id)
-    event_json = orjson.dumps(event_id)
     seeds = [(event_id + slot.id).replace("\0", "_") for slot in slots]
     built = example(context, actions, _elements(slots, seeds, allowed, features, len(actions)))
-    mode = loop.configuration.learning_mode
+    ids = [action.id_json for action in actions]
+    odd = b"" if plain else odd_ids(ids)
+    names = [slot.id for slot in slots]
+    return resolve_slots(
+        event_id, loop.configuration.learning_mode, held, built, ids, names, seeds, allowed, baselines, odd
+    )
+
+
+def resolve_slots(
+    event_id: str,
+    mode: str,
+    held: Held,
+    built: bytes,
+    ids: Sequence[bytes],
+    slots: Sequence[str],
+    seeds: Sequence[str],
+    allowed: Sequence[Sequence[int]],
+    baselines: Sequence[int],
+    odd: bytes = b"",
+) -> Decision:
+    """Decide what was sanitised; see `rank.resolve`.
+
+    Args:
+        event_id: of the event.
+        mode: the learning mode.
+        held: the model.
+        built: the example, with the slots.
+        ids: of the actions, as JSON.
+        slots: the slots' ids.
+        seeds: of the slots.
+        allowed: the actions that each slot admits, ascending.
+        baselines: of the slots, by index.
+        odd: see `decision.odd_ids`.
+
+    Raises:
+        ModelError: as `decide_slots`.
+    """
     if mode == LOGGING_ONLY:
         drawn = draw_baselines(baselines, allowed)
     elif held.model:
@@ -56,14 +91,15 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     else:
         drawn = draw_uniformly(seeds, allowed)
     shown = [choice[0][0] if choice else None for choice in drawn] if mode == ONLINE else baselines
+    event_json = orjson.dumps(event_id)
     return Decision(
         event_id,
         event_json,
-        _body(slots, shown, actions, event_json),
+        _body(slots, shown, ids, event_json),
         _choice(slots, drawn, baselines),
         mode,
-        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b}'
-        % (event_json, built, held.name, held.exploration, _encode(baselines)),
+        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b%b}'
+        % (event_json, built, held.name, held.exploration, _encode(baselines), odd),
         sum(not choice for choice in drawn),
     )
 
@@ -135,23 +171,21 @@ def _elements(
     ]
 
 
-def _body(
-    slots: Sequence[SlotRequest], shown: Sequence[int | None], actions: Sequence[Action], event_id: bytes
-) -> bytes:
+def _body(slots: Sequence[str], shown: Sequence[int | None], ids: Sequence[bytes], event_id: bytes) -> bytes:
     """The MultiSlotRankResponse, members in the order the service wrote them (contract 1.4)."""
     entries = [
-        b'{"id":%b%b}' % (_encode(slot.id), b"" if action is None else b',"rewardActionId":' + actions[action].id_json)
+        b'{"id":%b%b}' % (_encode(slot), b"" if action is None else b',"rewardActionId":' + ids[action])
         for slot, action in zip(slots, shown, strict=True)
     ]
     return b'{"slots":[%b],"eventId":%b}' % (b",".join(entries), event_id)
 
 
-def _choice(slots: Sequence[SlotRequest], drawn: Sequence[Drawn], baselines: Sequence[int]) -> bytes:
+def _choice(slots: Sequence[str], drawn: Sequence[Drawn], baselines: Sequence[int]) -> bytes:
     """The member `s` of the journal line; see `records.RankedSlot`."""
     entries = [
         b"[%b,[%b],[%b],%d]"
         % (
-            _encode(slot.id),
+            _encode(slot),
             b",".join([b"%d" % action for action, _ in choice]),
             b",".join([number(probability) for _, probability in choice]),
             baseline,

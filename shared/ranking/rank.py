@@ -1,9 +1,12 @@
 """Turns a rank call into a decision (contract 5.3, 5.4).
 
-Sanitise, exclude, score, draw, swap: a pure function of the request, the loop and its model.
+Sanitise, exclude, score, draw, swap: a pure function of the request, the loop and its model. All from the score on is
+a function of what the log keeps of the call, too, so that a decision can be taken again (`shared.ranking.replay`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import orjson
 
@@ -14,9 +17,9 @@ from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
-from shared.ranking.decision import Decision, check_distinct, new_event_id, number
+from shared.ranking.decision import Decision, check_distinct, new_event_id, number, odd_ids
 from shared.ranking.explore import choose, first, in_request_order
-from shared.ranking.features import Action, example, sanitise_context
+from shared.ranking.features import example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import seed
 
@@ -47,14 +50,45 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
     context = sanitise_context(bytes(request.context_features), plain)
     initials = check_budget(context, ranked, held.policy or loop.policy, met=held.met)
     built = example(context, ranked)
-    # A loop without a model explores uniformly (contract 5.3, point 7).
-    count = len(ranked)
     if held.model:
         held.model.meet(initials)
-    scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
-    mode = loop.configuration.learning_mode
     event_id = request.event_id or new_event_id(loop.id)
-    drawn = choose(scores.distribution, scores.costs, seed(event_id, loop.id)) if mode != LOGGING_ONLY else first(count)
+    ids = [action.id_json for action in actions]
+    odd = b"" if plain else odd_ids([ids[n] for n in rankable])
+    return resolve(event_id, loop.id, loop.configuration.learning_mode, held, built, ids, rankable, excluded, odd)
+
+
+def resolve(
+    event_id: str,
+    loop_id: str,
+    mode: str,
+    held: Held,
+    built: bytes,
+    ids: Sequence[bytes],
+    rankable: Sequence[int],
+    excluded: Sequence[int],
+    odd: bytes = b"",
+) -> Decision:
+    """Decide what was sanitised.
+
+    Args:
+        event_id: of the event.
+        loop_id: the loop's; it is part of the draw's seed.
+        mode: the learning mode.
+        held: the model.
+        built: the example, of the rankable actions in the order of the request.
+        ids: of all actions of the request, as JSON.
+        rankable: those that may be chosen, by index, ascending.
+        excluded: all others, ascending.
+        odd: see `decision.odd_ids`.
+
+    Raises:
+        ModelError: as `decide`.
+    """
+    # A loop without a model explores uniformly (contract 5.3, point 7).
+    count = len(rankable)
+    scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
+    drawn = choose(scores.distribution, scores.costs, seed(event_id, loop_id)) if mode != LOGGING_ONLY else first(count)
     shown = drawn if mode == ONLINE else in_request_order(drawn)
     event_json = orjson.dumps(event_id)
     probabilities = [number(p) for p in drawn.probabilities]
@@ -63,7 +97,7 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
         event_id,
         event_json,
         _body(
-            actions,
+            ids,
             order,
             probabilities if shown is drawn else [number(p) for p in shown.probabilities],
             excluded,
@@ -71,25 +105,22 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
         ),
         b'"a":%d,"p":%.9g' % (drawn.order[0], drawn.probabilities[0]),
         mode,
-        _dsjson(event_json, drawn.order, probabilities, built, held, [(n, actions[n]) for n in excluded]),
+        _dsjson(event_json, drawn.order, probabilities, built, held, [(n, ids[n]) for n in excluded], odd),
     )
 
 
 def _body(
-    actions: list[Action], order: list[int], probabilities: list[bytes], excluded: list[int], event_id: bytes
+    ids: Sequence[bytes],
+    order: Sequence[int],
+    probabilities: Sequence[bytes],
+    excluded: Sequence[int],
+    event_id: bytes,
 ) -> bytes:
     """The RankResponse, members in the order the service wrote them (contract 1.4)."""
-    entries = [
-        b'{"id":' + actions[n].id_json + b',"probability":' + p + b"}"
-        for n, p in zip(order, probabilities, strict=True)
-    ]
+    entries = [b'{"id":' + ids[n] + b',"probability":' + p + b"}" for n, p in zip(order, probabilities, strict=True)]
     for n in excluded:  # ascending, so that each stands at its own place in the request (contract 5.3, point 5)
-        entries.insert(n, b'{"id":' + actions[n].id_json + b',"probability":0.0}')
-    return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b}' % (
-        b",".join(entries),
-        event_id,
-        actions[order[0]].id_json,
-    )
+        entries.insert(n, b'{"id":' + ids[n] + b',"probability":0.0}')
+    return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b}' % (b",".join(entries), event_id, ids[order[0]])
 
 
 _ORDINALS = [b"%d" % (n + 1) for n in range(MAX_ACTIONS)]
@@ -101,11 +132,12 @@ def _dsjson(
     probabilities: list[bytes],
     built: bytes,
     held: Held,
-    excluded: list[tuple[int, Action]],
+    excluded: list[tuple[int, bytes]],
+    odd: bytes,
 ) -> bytes:
     """The part of the joined line that is known now (contract 5.8)."""
-    left_out = b",".join([b"[%d,%b]" % (n, action.id_json) for n, action in excluded])
-    return b'{"Version":"1","EventId":%b,"a":[%b],"c":%b,"p":[%b],"VWState":{"m":"%b"},"epsilon":%.9g%b}' % (
+    left_out = b",".join([b"[%d,%b]" % left for left in excluded])
+    return b'{"Version":"1","EventId":%b,"a":[%b],"c":%b,"p":[%b],"VWState":{"m":"%b"},"epsilon":%.9g%b%b}' % (
         event_id,
         b",".join([_ORDINALS[n] for n in order]),
         built,
@@ -113,4 +145,5 @@ def _dsjson(
         held.name,
         held.exploration,
         b',"excluded":[%b]' % left_out if left_out else b"",
+        odd,
     )

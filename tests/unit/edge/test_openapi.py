@@ -48,7 +48,7 @@ list_evaluations get_evaluation put_evaluation delete_evaluation
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health get_limits put_limits list_loops create_loop delete_loop replace_key
+get_health get_event get_limits put_limits list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 """
 # The second one is left without an action where the first one takes b.
@@ -102,7 +102,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 129
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 130
     assert set(DESCRIPTIONS) | set(JOBS) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert not set(DESCRIPTIONS) & set(JOBS)
 
@@ -259,6 +259,9 @@ async def test_slots_are_as_described(served: InMemory) -> None:
         for n in range(64)
     ]
     assert {len(slot) for slot in (answer["slots"][1] for answer in decided)} == {1, 2}
+    for n in range(8):
+        told = await check(served, "get_event", f"rankloop/v1/events/e{n}")
+        assert told["events"][0]["replay"]["answer"] == decided[n]
 
 
 @pytest.mark.parametrize("version", ALL)
@@ -297,6 +300,13 @@ async def test_rankloops_own_answers_are_as_described(served: InMemory) -> None:
     served.blobs.down = True
     told = await check(served, "get_health", "rankloop/v1/health")
     assert told["joinedThrough"] is None
+
+
+async def test_stories_are_as_described(served: InMemory) -> None:
+    await check(served, "rank_v1_0", "personalizer/v1.0/rank", {**RANK, "excludedActions": ["a"]}, 201)
+    await served("POST", "personalizer/v1.0/events/e1/reward", {"value": 1.0})
+    told = await check(served, "get_event", "rankloop/v1/events/e1")
+    assert [len(told["events"]), len(told["events"][0]["observations"])] == [1, 1]
 
 
 async def test_jobs_are_as_described(served: InMemory) -> None:

@@ -230,3 +230,48 @@ async def test_a_model_that_stands_damaged_under_the_same_name_is_not_pointed_at
     with pytest.raises(StorageError, match="damaged"):
         await installed(blobs)
     assert await registry.current(blobs, LOOP) == (None, None)
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_versions_record_is_written_with_its_bytes_and_never_changed(blobs: MemoryBlobs) -> None:
+    await registry.store(blobs, LOOP, version(), MODEL)
+    await registry.store(blobs, LOOP, msgspec.structs.replace(version(), created=5.0), MODEL)
+
+    assert await registry.recorded(blobs, LOOP, version().version) == version()
+    assert await registry.recorded(blobs, LOOP, "0000000000-0000000000000000") is None
+
+
+async def test_versions_are_listed_in_order(blobs: MemoryBlobs) -> None:
+    times = (T0 + 100_000, T0, T0 + 86_400, 5)
+    for time in times:
+        await registry.store(blobs, LOOP, version(b"%d" % time, time), b"%d" % time)
+    await registry.point(blobs, LOOP, version(b"%d" % T0, T0), None)
+    await registry.reset(blobs, LOOP, T0 + 200_000, T0 + 300_000.0)
+    await blobs.put(registry.models_path(LOOP) + "odd/model.vw", b"")
+
+    known = await registry.versions(blobs, LOOP)
+    assert [one.trained_through for one in known] == [*sorted(times), T0 + 200_000]
+    assert [one.blank for one in known] == [False] * 4 + [True]
+    between = await registry.versions(blobs, LOOP, T0 + 1, T0 + 100_000)
+    assert [one.trained_through for one in between] == [T0 + 86_400]
+    assert await registry.listed(blobs, LOOP, T0 + 200_000) == {f"{T0 + 200_000}-blank": {registry.RECORD}}
+
+
+async def test_an_imported_version_says_so(blobs: MemoryBlobs) -> None:
+    await registry.point(blobs, LOOP, version(), None)
+
+    made = await installed(blobs)
+
+    recorded = await registry.recorded(blobs, LOOP, made.version)
+    assert recorded is not None
+    assert (recorded.imported, recorded.parent, recorded.base) == (True, version().version, None)
+    assert await registry.recorded(blobs, LOOP, version().version) == version(), "it stood without a record"
+
+
+async def test_a_damaged_record_is_refused(blobs: MemoryBlobs) -> None:
+    await blobs.put(registry.record_path(LOOP, "v"), b"{")
+
+    with pytest.raises(StorageError, match="damaged"):
+        await registry.recorded(blobs, LOOP, "v")

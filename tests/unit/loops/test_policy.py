@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import numpy as np
 import orjson
 import pytest
@@ -10,7 +13,7 @@ from shared.contract.errors import ApiError
 from shared.learning.model import Learner, ServingModel
 from shared.loops import options, policy
 from shared.loops.policy import DEFAULT_ARGUMENTS, DEFAULT_EPSILON, Problem
-from tests.unit.ranking.trained import example, trained_model
+from tests.unit.ranking.trained import example, joined_line, trained_model
 
 ONE = "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::"
 SLOTS = "--ccb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::"
@@ -209,3 +212,47 @@ def test_many_interactions_over_many_models_are_refused() -> None:
 
     assert (caught.value.code, caught.value.target) == ("InvalidPolicyConfiguration", "arguments")
     assert "21 interactions for 4 models" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("more", "resumes"),
+    [
+        ("", True),
+        ("--cb_type ips", True),
+        ("--cb_type dm", True),
+        ("--cb_type dr", False),
+        ("--squarecb", True),
+        ("--softmax --lambda 20", True),
+        ("--synthcover", True),
+        ("--first 100", True),
+        ("--l1 0.0001", True),
+        ("--marginal i", True),
+        ("--bag 3", False),
+        ("--cover 3", False),
+        ("--rnd 3", False),
+    ],
+)
+def test_what_is_said_to_resume_bit_for_bit_does(more: str, resumes: bool) -> None:
+    arguments = f"--cb_explore_adf --power_t 0 -l 0.1 -q :: {more}"
+    read = policy.read(arguments)
+    assert policy.resumes(arguments) is read.resumes is resumes
+    chance = random.Random(1)
+    given = [joined_line(chance) for _ in range(120)]
+
+    def learned(*cuts: int) -> bytes:
+        data = None
+        for start, end in pairwise([0, *cuts, len(given)]):
+            learner = Learner(read.training, data, read.resuming if data else "")
+            for line in given[start:end]:
+                learner.learn(line)
+            data = learner.save()
+            learner.close()
+        assert data is not None
+        return data
+
+    assert (learned(40, 41, 100) == learned()) is resumes
+    assert learned(40) == learned(40)
+
+
+def test_a_policy_of_a_later_release_is_not_said_to_resume() -> None:
+    assert not policy.resumes("--cb_explore_adf --a_later_option")

@@ -1,0 +1,47 @@
+"""Turns an event id into all that the log holds of it, and the decision computed anew (docs/adr/0020)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.app import App
+from shared.contract.errors import ApiError
+from shared.contract.requests import check_event_id
+from shared.contract.stories import Story, ToldEvent, ToldReplay
+from shared.edge.calls import Call, Reply, reply_json
+from shared.learning import lineage
+from shared.learning.rebuild import Gone
+from shared.log.checkpoint import Checkpoint
+from shared.log.erasure import Erased
+from shared.log.history import History, Ranking, Search
+from shared.loops.settings import Loop
+from shared.ranking.replay import replay
+from shared.ranking.story import tell
+
+_AGAIN = 60
+"""Seconds after which to ask again for an event that may be among too many pending ones."""
+
+
+async def get_event(app: App, call: Call) -> Reply:
+    """GET rankloop/v1/events/{eventId}."""
+    check_event_id(call.id, "InvalidRequest")
+    await app.clock.ensure()
+    history, checkpoint = await Search(app.tables, app.blobs, call.loop.id, call.id).run(app.clock.now())
+    if not history.rankings and history.missing:
+        raise ApiError("OperationNotAllowed", " ".join(history.missing), retry_after=_AGAIN)
+    if not history.rankings:
+        raise ApiError("ResourceNotFound", f"The log holds no event {call.id!r}.")
+    told = [await _told(app, call.loop, history, ranking, checkpoint) for ranking in history.rankings]
+    return reply_json(Story(call.id, told, history.missing))
+
+
+async def _told(app: App, loop: Loop, history: History, ranking: Ranking, checkpoint: Checkpoint) -> ToldEvent:
+    window, trained_into = ranking.window, None
+    if window is not None:
+        trained_into = await lineage.first_to_learn(app.blobs, loop.id, window, ranking.line)
+    try:
+        again = await replay(app.rebuilder, loop.id, ranking.entry, checkpoint.since, Erased(checkpoint.erasures))
+        replayed = ToldReplay(msgspec.Raw(again.answer), again.sha256, again.same)
+    except Gone as e:
+        replayed = ToldReplay(cannot_replay=str(e))
+    return tell(history, ranking, loop.id, loop.waits, trained_into, replayed)

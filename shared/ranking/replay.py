@@ -1,0 +1,127 @@
+"""Turns an event as the log keeps it, and the model version that decided it, into the same decision once more."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.contract.errors import ApiError
+from shared.learning.model import ModelError, ServingModel
+from shared.learning.rebuild import Gone, Rebuilder
+from shared.log import entry as entries
+from shared.log.entry import Entry
+from shared.log.erasure import Erased
+from shared.log.join import MIN_PROBABILITY
+from shared.log.records import RankedSlot
+from shared.loops import policy
+from shared.ranking.decision import Decision
+from shared.ranking.model_cache import NO_MODEL, Held
+from shared.ranking.multi_slot import resolve_slots
+from shared.ranking.rank import resolve
+from shared.storage import StorageError, Unavailable
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Slots(msgspec.Struct):
+    s: list[RankedSlot]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A decision that was taken again.
+
+    Attributes:
+        answer: the body, byte for byte as it was answered where `same`.
+        same: whether it is what the log holds: order, probabilities, draw.
+    """
+
+    answer: bytes
+    same: bool
+
+    @property
+    def sha256(self) -> str:
+        """Of the answer."""
+        return hashlib.sha256(self.answer).hexdigest()
+
+
+async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, erased: Erased) -> Replay:
+    """Take a decision again, off the event loop.
+
+    Args:
+        rebuilder: has the versions.
+        loop_id: the loop.
+        entry: the event.
+        since: what the log held before this bucket is deleted.
+        erased: what of the log must not be seen any more.
+
+    Raises:
+        Gone: it cannot be; the text says why.
+        Unavailable: storage does not answer.
+    """
+    if entry.holdback:
+        raise Gone("It was held back from the model in a way that this release does not know.")
+    name = entry.scorer.version
+    if name == NO_MODEL.decode():
+        return _compared(entry, decide_again(entry, loop_id, Held(exploration=entry.epsilon or 0.0)))
+    if entry.epsilon is None:
+        raise Gone("A release ranked it that did not write down the exploration its model was loaded with.")
+    try:
+        version, data = await rebuilder.model(loop_id, name, since, erased)
+        made_with = policy.read(version.arguments)
+        epsilon = entry.epsilon
+
+        def decide() -> Replay:
+            model = ServingModel(data, made_with.serving(epsilon))
+            try:
+                return _compared(entry, decide_again(entry, loop_id, Held(version, model, made_with, epsilon)))
+            finally:
+                model.close()
+
+        return await asyncio.to_thread(decide)
+    except Unavailable:
+        raise
+    except (ModelError, ApiError, StorageError) as e:
+        raise Gone(f"Model version {name} cannot be used by this release: {e}.") from e
+
+
+def decide_again(entry: Entry, loop_id: str, held: Held) -> Decision:
+    """What a model decides of an event.
+
+    Args:
+        entry: the event.
+        loop_id: the loop.
+        held: the model that decided it, loaded as it was then.
+
+    Raises:
+        ModelError: VW refuses the example.
+    """
+    asked = entries.asked(entry)
+    built = bytes(entry.example)
+    ids = [_encode(action_id) for action_id in asked.ids]
+    if entry.outcomes is not None:
+        slots = [slot.id for slot in entry.outcomes]
+        return resolve_slots(
+            entry.event_id, entry.mode, held, built, ids, slots, asked.seeds, asked.allowed, entry.baselines
+        )
+    excluded = [index for index, _ in entry.excluded]
+    for index, action_id in entry.excluded:
+        ids.insert(index, _encode(action_id))
+    rankable = [index for index in range(len(ids)) if index not in excluded]
+    return resolve(entry.event_id, loop_id, entry.mode, held, built, ids, rankable, excluded)
+
+
+def _compared(entry: Entry, decision: Decision) -> Replay:
+    again = entries.of_line(decision.dsjson)
+    if entry.outcomes is None:
+        return Replay(decision.body, (again.order, again.probabilities) == (entry.order, entry.probabilities))
+    drawn = msgspec.json.decode(b"{" + decision.choice + b"}", type=_Slots).s
+    held = [(slot.id, slot.actions, _as_learned(slot.probabilities)) for slot in entry.outcomes]
+    return Replay(decision.body, held == [(slot.id, slot.actions, _as_learned(slot.probabilities)) for slot in drawn])
+
+
+def _as_learned(probabilities: list[float]) -> list[float]:
+    return [max(p, MIN_PROBABILITY) if n == 0 else p for n, p in enumerate(probabilities)]

@@ -1,0 +1,59 @@
+"""What the call for an event's story answers where there is none to tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.access.roles import Role
+from shared.edge import stories
+from shared.edge.routes import RANKLOOP, find
+from shared.log import history
+from tests.unit.edge.inmemory import InMemory, refusal
+
+ACTIONS = [{"id": name, "features": [{"x": name}]} for name in ("a", "b")]
+PATH = "rankloop/v1/events"
+
+
+async def rank(served: InMemory, event_id: str, loop: str = "") -> Any:
+    return await served.json("POST", f"{loop}personalizer/v1.0/rank", {"actions": ACTIONS, "eventId": event_id})
+
+
+async def test_a_pending_event_is_told(served: InMemory) -> None:
+    answer = await rank(served, "e/1")
+
+    for spelled in ("e/1", "e%2F1"):
+        told = await served.json("GET", f"{PATH}/{spelled}")
+        (event,) = told["events"]
+        assert (told["eventId"], told["missing"]) == (spelled, [])
+        assert (event["eventId"], event["state"]) == ("e/1", "pending")
+        assert (event["replay"]["answer"], event["replay"]["same"]) == (answer, True)
+
+
+async def test_what_is_not_there_is_not_found(served: InMemory) -> None:
+    await served.make_loop("news")
+    await rank(served, "e1")
+
+    assert await refusal(served("GET", f"{PATH}/e2")) == (404, "ResourceNotFound")
+    assert await refusal(served("GET", f"loops/news/{PATH}/e1")) == (404, "ResourceNotFound")
+    assert await refusal(served("GET", f"{PATH}/{'x' * 257}")) == (400, "InvalidRequest")
+    assert await refusal(served("GET", f"{PATH}/")) == (400, "InvalidRequest")
+
+
+async def test_too_much_that_is_pending_is_asked_again_later(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_MARKS", 1)
+    for n in range(3):
+        await rank(served, f"e{n}")
+
+    response = await served("GET", f"{PATH}/e0")
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "60")
+    assert b"More than 1 events are not joined yet" in response.get_body()
+
+
+def test_it_takes_a_reader() -> None:
+    (route,) = (route for route in RANKLOOP if route.operation is stories.get_event)
+
+    assert route.role is Role.READ
+    assert find("GET", "rankloop/v1/events/a/b%2F", {}).id == "a/b%2F"
