@@ -146,7 +146,7 @@ def _arrange(gate: Gate) -> None:
             self.tables = gated_tables(self.tables, gate, moment)  # type: ignore[assignment]
             self.blobs = gated_blobs(self.blobs, gate, moment)  # type: ignore[assignment]
 
-    shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc]
+    shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc, assignment]
     joiner.MAX_EVENTS = 40
     joiner.EARLY = 15  # type: ignore[attr-defined]  # of which no client comes near: rows are pruned behind it
     trainer.MAX_EVENTS = 120
