@@ -98,6 +98,18 @@ POINTS = (
     Point("model.read", "get <version>/model.vw", "Trainer._extend"),
     Point("model.write", "put <version>/model.vw"),
     Point("pointer.move", "put loops/<loop>/models/current.json", "Trainer._publish"),
+    # Closed hours
+    Point("hours.read", "get loops/<loop>/hours.json"),
+    Point("hours.checkpoint", "get loops/<loop>/join.json", "Hours.run"),
+    Point("hours.days", "sizes loops/<loop>/index/"),
+    Point("hours.folders", "folders loops/<loop>/joined/.*", "Hours.run"),
+    Point("hours.list", "sizes loops/<loop>/joined/.*", "Hours.run"),
+    Point("hours.index.read", "(get|get_range) (<window>|loops/<loop>/index/.*).index"),
+    Point("hours.window.read", "get <window>.(observations|dsjson).zst", "Hours._pass"),
+    Point("hours.index", "put loops/<loop>/index/.*"),
+    Point("hours.table", "put loops/<loop>/parquet/.*"),
+    Point("hours.older", "names loops/<loop>/(index|parquet)/.*", "Hours._pass"),
+    Point("hours.move", "put loops/<loop>/hours.json"),
     # Sweep: retention, and what deleted loops have left
     Point("sweep.turn", "put activity sweep"),
     Point("retention.checkpoint", "get loops/<loop>/join.json", "_change"),
@@ -111,9 +123,10 @@ POINTS = (
     Point("retention.drop", "drop (rank|obs)<loop><day>"),
     Point("retention.overflow", "names journal/(rank|obs)<loop>"),
     Point("retention.overflow.delete", "delete journal/.*"),
-    Point("retention.folders", "folders loops/<loop>/joined/.*"),
-    Point("retention.list", "names loops/<loop>/joined/year=.*", "_prune"),
-    Point("retention.delete", "delete <window>.*"),
+    Point("retention.folders", "folders loops/<loop>/(joined|parquet/[a-z]+)/.*", "_prune"),
+    Point("retention.slices", "names loops/<loop>/slices/"),
+    Point("retention.list", "names loops/<loop>/(joined|parquet/[a-z]+)/year=.*"),
+    Point("retention.delete", "delete (<window>|loops/<loop>/(parquet|index)/).*"),
 )
 """In order of the day; of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})

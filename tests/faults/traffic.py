@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Traffic(threading.Thread):
     spares: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.began = time.time() - WAIT
         super().__init__(daemon=True)
         self._chance = random.Random(self.seed)
         self._stop_now = threading.Event()
@@ -172,6 +174,7 @@ class Traffic(threading.Thread):
         number = 0
         while not self._stop_now.is_set():
             await asyncio.sleep(4.0)
+            await self._configure()  # which changes nothing any more
             number += 1
             name, loops = f"spare{number}", "/rankloop/v1/loops"
             for _ in range(_TRIES):
@@ -181,7 +184,7 @@ class Traffic(threading.Thread):
                 if made.status in (201, 409):
                     break
             rank = {"actions": [{"id": a, "features": [{"is": a}]} for a in "ab"]}
-            await self._send("POST", f"/loops/{name}/personalizer/v1.0/rank", rank, (201, 404, 503))
+            await self._send("POST", f"/loops/{name}/personalizer/v1.0/rank", rank, (201, 404, 503), {SUBJECT: name})
             gone = _Answer()
             while gone.status not in (204, 404) and not (self._stop_now.is_set() and not self.addresses()):
                 gone = await self._send("DELETE", f"{loops}/{name}", None, (204, 404, 503))

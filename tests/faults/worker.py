@@ -14,6 +14,7 @@ import selectors
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -23,10 +24,15 @@ import shared.app
 import shared.storage.azure
 from localhost.__main__ import main as serve
 from localhost.azurite import ROOT, die_with_parent
+from localhost.ncrontab import Schedule
 from shared.learning import trainer
 from shared.log import joiner, journal, rows
 from shared.storage.azure import AzureStorage
+from shared.storage.azure.calls import Count
 from tests.faults.points import Fault, Gate, gated_blobs, gated_tables
+
+TICK = timedelta(seconds=0.3)
+"""From one run of a timer to the next: a schedule has whole seconds, of which each kill would take one."""
 
 
 class Order(msgspec.Struct):
@@ -141,12 +147,13 @@ def _arrange(gate: Gate) -> None:
     moment = random.random
 
     class GatedStorage(AzureStorage):
-        def __init__(self, setting: str) -> None:
-            super().__init__(setting)
+        def __init__(self, setting: str, count: Count = lambda _: None) -> None:
+            super().__init__(setting, count)
             self.tables = gated_tables(self.tables, gate, moment)  # type: ignore[assignment]
             self.blobs = gated_blobs(self.blobs, gate, moment)  # type: ignore[assignment]
 
-    shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc, assignment]
+    shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc]
+    Schedule.next = lambda self, after: after + TICK  # type: ignore[method-assign]
     joiner.MAX_EVENTS = 40
     joiner.EARLY = 15  # type: ignore[attr-defined]  # of which no client comes near: rows are pruned behind it
     trainer.MAX_EVENTS = 120
