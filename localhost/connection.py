@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from localhost.host import Host
+from localhost.host import LEAVE, Host
 from localhost.request import Scope
 from localhost.response import Response
 
@@ -19,6 +19,10 @@ _PAUSE = 0.005
 _A_SECOND = 10_000
 """How many those are, for each second of processor time that this thread had: to turn one away costs about 25 us."""
 _LEAST = 20
+
+
+def _nothing() -> None:
+    """Gives back no place, where none was taken."""
 
 
 class Connection(HttpToolsProtocol):
@@ -42,7 +46,11 @@ class Connection(HttpToolsProtocol):
         """Answer the request where the app does not take it; else go on as ever."""
         answer = self._ask()
         if answer is None:
-            super().on_headers_complete()
+            try:
+                super().on_headers_complete()
+            except BaseException:  # an address too long to take apart, say: nobody will call the host
+                cast(Scope, self.scope).pop(LEAVE, _nothing)()
+                raise
             return
         self._turned_away = True
         last, raw = Connection._answer

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import azure.functions as func
 from azure.functions.timer import TimerRequest
@@ -33,7 +33,7 @@ _HOMEPAGE: Response = (
     _PAGE,
 )
 # Where a request holds what to call when it was answered.
-_LEAVE = "localhost.leave"
+LEAVE: Final = "localhost.leave"
 
 
 class _TooLarge(Exception):
@@ -86,14 +86,14 @@ class Host:
         if scope["type"] != "http":
             await self._follow_lifespan(receive, send)
             return
-        answer = None if _LEAVE in scope else self.turn_away(scope)
+        answer = None if LEAVE in scope else self.turn_away(scope)
         if answer is None:
             try:
                 answer = await self._serve(scope, receive)
             except _Disconnected:
                 return
             finally:
-                scope[_LEAVE]()
+                scope[LEAVE]()
         status, headers, body = answer
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -103,7 +103,7 @@ class Host:
 
         The server may ask before it makes anything of the request, and then need not call at all.
         """
-        scope[_LEAVE] = _nothing
+        scope[LEAVE] = _nothing
         if self._app.admit is None:
             return None
         origin, size = None, 0 if scope["method"] in ("GET", "HEAD") else None
@@ -118,7 +118,7 @@ class Host:
             _log.exception("nobody could be asked whether to take %s %s", scope["method"], scope["path"])
             return None
         if not isinstance(verdict, func.HttpResponse):
-            scope[_LEAVE] = verdict
+            scope[LEAVE] = verdict
             return None
         if verdict is not self._known[0]:
             self._known = verdict, encode_result(verdict)

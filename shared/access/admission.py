@@ -34,7 +34,7 @@ class Places:
 
     Args:
         limit: how many places there are; may be changed at any time.
-        max_bytes: how many bytes the bodies may have together. A body is let in whatever its size where there is none.
+        max_bytes: how many bytes the bodies may have together.
 
     Attributes:
         limit: see above.
@@ -55,11 +55,14 @@ class Places:
         return self._taken
 
     def take(self, loop: str, size: int) -> bool:
-        """Take a place for a call of so many bytes; False, and nothing is taken, where the loop may have none."""
+        """Take a place for a call of so many bytes; False, and nothing is taken, where the loop may have none.
+
+        A call without a body needs none of the bytes, however many are taken.
+        """
         count, held = self._held.get(loop, (0, 0))
         if count >= self.limit - self._taken and not self._is_owed(loop, count):
             return False
-        if self._bytes and held + size > self._max_bytes - self._bytes:
+        if size and held + size > self._max_bytes - self._bytes:
             return False
         self._held[loop] = (count + 1, held + size)
         self._taken += 1

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from shared.access.admission import PERIOD, Admission
+from shared.access.admission import MAX_BYTES, PERIOD, Admission
 from shared.app import App
 from shared.loops.loops import DEFAULT
 
@@ -22,8 +22,10 @@ def enter(app: App, path: str, size: int) -> Leave | None:
     Args:
         app: whose calls are counted.
         path: below the host, decoded, without a leading slash.
-        size: bytes of the body.
+        size: bytes of the body, as far as they are told. One body counts for a quarter of all bytes at most: it may be
+            announced and never come.
     """
+    size = min(size, MAX_BYTES // 4)
     name = path[6:].partition("/")[0] if path[:6].lower() == "loops/" else DEFAULT
     loop = name if app.loops.served(name) else ""
     admission = app.admission

@@ -25,6 +25,7 @@ log = logging.getLogger("rankloop.web")
 DOCUMENT = "openapi.json"
 """The path of the API's description, which takes no key: it holds nothing secret."""
 _FIXED = {"x-content-type-options": "nosniff"}
+_NAMED = re.compile(r"(?i)(\b(?:events|subjects)/).*")
 _HOLE = re.compile(r"\{\*?(\w+)\}")
 
 
@@ -87,11 +88,11 @@ async def _reply(app: App, req: func.HttpRequest, path: str) -> Reply:
         return _refusal(app, e)
     except StorageError as e:
         app.counters.add("http.storage_errors")
-        log.error("%s %s: storage does not answer: %s", req.method, path[:256], e)
+        log.error("%s %s: storage does not answer: %s", req.method, _told_path(path), e)
         return _refusal(app, unavailable())
     except Exception:
         app.counters.add("http.faults")
-        log.exception("%s %s failed", req.method, path[:256])
+        log.exception("%s %s failed", req.method, _told_path(path))
         return _refusal(app, internal_error())
 
 
@@ -137,6 +138,11 @@ async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], pat
         raise ApiError("PayloadSizeExceeded", f"The body has {len(body)} bytes; at most {most} are allowed.")
     call = Call(loop, found.loop, body, headers, found.version, found.id, req.params, req.url.partition("?")[0], roles)
     return await found.route.operation(app, call)
+
+
+def _told_path(path: str) -> str:
+    """A path as the log may hold it: without the event or subject that it names."""
+    return _NAMED.sub(r"\1...", path)[:256]
 
 
 def _refusal(app: App, error: ApiError) -> Reply:

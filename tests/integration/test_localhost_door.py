@@ -94,6 +94,16 @@ class Line:
         return self._file.read(1) == b""
 
 
+def test_an_address_that_is_too_long_keeps_no_place(served: Served) -> None:
+    told(served)
+    for _ in range(3):
+        with Line(served) as line:
+            line.send("POST", "/api/echo/x?" + 70_000 * "x", b"body")
+            assert line.answer()[0] == 400
+
+    assert told(served)[1] == []
+
+
 def test_what_is_not_taken_is_answered_and_the_connection_goes_on(served: Served) -> None:
     told(served)
     with Line(served) as line:

@@ -90,13 +90,15 @@ def test_bodies_share_bytes_by_the_same_rule() -> None:
     assert fill(places, "b", 100) == 1
 
 
-def test_a_body_is_let_in_whatever_its_size_where_there_is_no_other() -> None:
+def test_a_call_without_a_body_asks_for_none_of_the_bytes() -> None:
     places = Places(1000, 1000)
 
-    assert places.take("a", 5000)
+    assert places.take("a", 1000)
     assert not places.take("b", 1)
+    assert places.take("a", 0)
+    assert places.take("b", 0)
 
-    places.free("a", 5000)
+    places.free("a", 1000)
     assert places.take("b", 1)
 
 
