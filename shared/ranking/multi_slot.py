@@ -49,6 +49,8 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids(ids)
     names = [slot.id for slot in slots]
+    if held.model:
+        held.model.meet(initials)
     return resolve_slots(
         event_id, loop.configuration.learning_mode, held, built, ids, names, seeds, allowed, baselines, odd
     )
@@ -86,7 +88,6 @@ def resolve_slots(
     if mode == LOGGING_ONLY:
         drawn = draw_baselines(baselines, allowed)
     elif held.model:
-        held.model.meet(initials)
         drawn = held.model.score_slots(built)
     else:
         drawn = draw_uniformly(seeds, allowed)
