@@ -128,6 +128,8 @@ class Storm:
     def _buried(self, seconds: float) -> bool:
         """Whether an instance was killed within so many seconds; that it did not end in another way."""
         assert self.traffic.problems == []
+        unnamed = self.fleet.unnamed
+        assert not unnamed, "steps without a fault point:\n" + "\n".join(sorted(unnamed))
         try:
             instance: Instance = self.fleet.ended.get(timeout=seconds)
         except queue.Empty:
@@ -190,7 +192,6 @@ def weather(
             f"{time.monotonic() - began:.0f} s; {found}; {dict(storm.traffic.answers)}"
         )
     assert storm.traffic.problems == []
-    assert not fleet.unnamed, "steps without a fault point:\n" + "\n".join(sorted(fleet.unnamed))
     assert found.rewarded > 0
     return storm.kills.total()
 
