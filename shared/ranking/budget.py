@@ -39,7 +39,7 @@ _LOOK = 1
 """What it costs to look whether they have: for a wildcard VW goes through all namespaces that it has ever seen."""
 _TERM_MADE = 1000
 """What a combination costs when VW makes the list of them anew, for a namespace that it has not seen before."""
-_SLOT = 6
+_SLOT = 7
 """How much dearer a pass is in multi-slot: VW makes the actions' examples anew for each slot, and its own interactions
 with the slot besides."""
 _SLOT_TERMS = 4

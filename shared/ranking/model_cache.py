@@ -46,6 +46,11 @@ class Held:
         """Initials of the namespaces that the model has met."""
         return self.model.met if self.model else frozenset()
 
+    def meet(self, initials: frozenset[str]) -> None:
+        """Have the model meet namespaces of these initials, if there is one; see `ServingModel.meet`."""
+        if self.model:
+            self.model.meet(initials)
+
     @property
     def name(self) -> bytes:
         """The version as the log names it."""

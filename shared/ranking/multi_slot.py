@@ -43,14 +43,13 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     context = sanitise_context(bytes(request.context_features), plain)
     features = [sanitise_context(bytes(s.features), plain, f"slots[{n}].features") for n, s in enumerate(slots)]
     initials = check_budget(context, actions, held.policy or loop.policy, features, held.met)
+    held.meet(initials)
     event_id = request.event_id or new_event_id(loop.id)
     seeds = [(event_id + slot.id).replace("\0", "_") for slot in slots]
     built = example(context, actions, _elements(slots, seeds, allowed, features, len(actions)))
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids(ids)
     names = [slot.id for slot in slots]
-    if held.model:
-        held.model.meet(initials)
     return resolve_slots(
         event_id, loop.configuration.learning_mode, held, built, ids, names, seeds, allowed, baselines, odd
     )

@@ -49,9 +49,8 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
     ranked = [actions[n] for n in rankable] if excluded else actions
     context = sanitise_context(bytes(request.context_features), plain)
     initials = check_budget(context, ranked, held.policy or loop.policy, met=held.met)
+    held.meet(initials)
     built = example(context, ranked)
-    if held.model:
-        held.model.meet(initials)
     event_id = request.event_id or new_event_id(loop.id)
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids([ids[n] for n in rankable])

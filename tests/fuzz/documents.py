@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.contract.versions import IN_PATH, Version
-from shared.edge import configurations, events, loops, openapi
+from shared.edge import configurations, events, loops, models, openapi
 from shared.edge.calls import Operation
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
 from shared.loops.policy import Problem
@@ -91,9 +91,11 @@ def document(seed: int, number: int) -> Document:
     r = random.Random(f"{seed}/{number}")
     kind = r.random()
     if kind < 0.02:
-        return _bomb(r)
+        name = r.choice(list(POLICIES))
+        return _rank(r, "interactions", bombs.interactions(r, POLICIES[name]), name)
     if kind < 0.025:
-        return _large(r)
+        name = r.choice(("pairs", "linear", "slots", "slotslinear"))
+        return _rank(r, "size", bombs.size(r, name in _SLOTS), name)
     if kind < 0.4:
         return _rank(r, "rank", hostile.body(r.getrandbits(48)))
     # Each route in its turn, so that every one is called as often.
@@ -109,16 +111,6 @@ def document(seed: int, number: int) -> Document:
     if kind < 0.97:
         return _call(r, "json", route, version, hostile.spelled(r, hostile.anything(r, 0, 1.0)))
     return _call(r, "noise", route, version, r.randbytes(r.choice((0, 1, 10, 40, 1000))))
-
-
-def _bomb(r: random.Random) -> Document:
-    name = r.choice(list(POLICIES))
-    return _rank(r, "interactions", bombs.interactions(r, POLICIES[name]), name)
-
-
-def _large(r: random.Random) -> Document:
-    name = r.choice(("pairs", "linear", "slots", "slotslinear"))
-    return _rank(r, "size", bombs.size(r, name in _SLOTS), name)
 
 
 def _rank(r: random.Random, kind: str, body: bytes, loop: str = "") -> Document:
@@ -161,8 +153,10 @@ def _loop(r: random.Random, route: Route, oddity: float) -> str:
         return r.choice(_ODD_TEXT)
     if "multislot" in route.path:
         return r.choice(_SLOTS)
-    if route.operation in (events.rank, events.reward, events.activate):
+    if route.operation in (events.rank, events.reward, events.activate) or route.path == "events/{eventId}":
         return r.choice(_SINGLE)
+    if route.operation is models.get_model and r.random() < 0.2:
+        return "linear"
     return r.choice(("", "scratch"))  # the others keep their policies
 
 
@@ -170,7 +164,9 @@ def _id(r: random.Random, route: Route, oddity: float) -> str:
     if r.random() < max(oddity, 0.2):
         return r.choice(_ODD_TEXT) if r.random() < 0.7 else r.choice(_ODD_TEXT) + r.choice(_ODD_TEXT)
     usual: dict[Operation, str] = {loops.delete_loop: "news", loops.replace_key: r.choice(("key1", "key2"))}
-    return usual.get(route.operation, f"id{r.randrange(9)}")
+    return usual.get(
+        route.operation, r.choice(("id", "sunny", "mobile")) + str(r.randrange(20))
+    )  # as ranks name events
 
 
 def _changed(r: random.Random, path: str) -> str:
@@ -207,6 +203,8 @@ def _headers(r: random.Random, oddity: float) -> dict[str, str]:
     if r.random() < 0.2 + oddity:
         headers["x-ms-client-request-id"] = r.choice((f"{r.getrandbits(64):x}", *_ODD_TEXT))
         headers["x-ms-return-client-request-id"] = r.choice(("true", "True", "false", ""))
+    if r.random() < 0.1:
+        headers["x-rankloop-subject"] = r.choice(("s1", "s2", *_ODD_TEXT))
     if r.random() < oddity / 2:
         headers["ocp-apim-subscription-key"] = r.choice(("", "wrong", *_ODD_TEXT))
     if r.random() < oddity / 3:
@@ -294,6 +292,6 @@ def _zip(r: random.Random) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", r.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
         for name in r.sample(("model.vw", "sha512_signature.bin", "signer.der", "../x", "/etc/x", "é"), r.randrange(5)):
-            archive.writestr(name, r.choice((b"", b"x" * 100, b"\0" * 100_000, r.randbytes(300))))
+            archive.writestr(zipfile.ZipInfo(name), r.choice((b"", b"x" * 100, b"\0" * 100_000, r.randbytes(300))))
     data = made.getvalue()
     return hostile.mutated(r, data) if r.random() < 0.5 else data

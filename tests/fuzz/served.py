@@ -18,7 +18,7 @@ from shared.access.tokens import Tokens
 from shared.app import App
 from shared.config import Config
 from shared.contract.errors import STATUS
-from shared.edge import evaluations, logs, web
+from shared.edge import erasures, evaluations, logs, web
 from shared.edge.calls import Operation
 from shared.learning import registry, trial
 from shared.learning.model import ModelError, ServingModel
@@ -67,7 +67,8 @@ class Served:
         self._try = trial.run
         running.current = lambda: self.app
         trial.run = self._trial  # type: ignore[assignment]
-        cast(Any, logs).asyncio = SimpleNamespace(sleep=self._pass)
+        for module in (erasures, logs):
+            cast(Any, module).asyncio = SimpleNamespace(sleep=self._pass)
 
     def _now(self) -> float:
         return time.time() + self.ahead

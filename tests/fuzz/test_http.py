@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from shared.edge import configurations, logs
+from shared.edge import configurations, erasures, logs
 from shared.loops.policy import Problem
 from tests.contract.conftest import KEY as DEPLOYMENT_KEY
 from tests.contract.conftest import Deployment, Instance, deployment
@@ -30,7 +30,7 @@ PATIENCE = 60.0
 """Seconds; only a hang takes so long."""
 UNFINISHED = 2.0
 """The same for a request whose head may promise more than comes: the server is right to wait for the rest."""
-_SLOW = (configurations.put_policy, logs.delete_logs)
+_SLOW = (configurations.put_policy, logs.delete_logs, erasures.erase_event, erasures.erase_subject)
 _LOOP = re.compile(r"loops/(\w+)/")
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
