@@ -89,8 +89,8 @@ async def windows(blobs: Blobs, loop_id: str, start: int, end: int, kind: str = 
 async def generations(blobs: Blobs, loop_id: str, start: int, end: int, kind: str = DSJSON) -> list[Window]:
     """The same with every generation that is stored, those that count no more as well."""
     found = []
-    for prefix in _prefixes(start, end):
-        for path in await blobs.names(log_path(loop_id) + prefix):
+    for folder in await _folders(blobs, loop_id, start, end):
+        for path in await blobs.names(folder):
             window, its = parse(path) or (None, "")
             if window is not None and its == kind and start <= window.start < end:
                 found.append(window)
@@ -100,8 +100,8 @@ async def generations(blobs: Blobs, loop_id: str, start: int, end: int, kind: st
 async def sizes(blobs: Blobs, loop_id: str, start: int, end: int) -> dict[str, dict[Window, int]]:
     """The windows that begin in [start, end) by kind, each with the size of its blob in bytes; see `windows`."""
     found: dict[str, dict[tuple[int, int], tuple[Window, int]]] = {kind: {} for kind in KINDS}
-    for prefix in _prefixes(start, end):
-        held = await blobs.sizes(log_path(loop_id) + prefix)
+    for folder in await _folders(blobs, loop_id, start, end):
+        held = await blobs.sizes(folder)
         for (window, kind), size in sorted((name, size) for path, size in held.items() if (name := parse(path))):
             if kind in found and start <= window.start < end:
                 found[kind][window.start, window.end] = window, size
@@ -145,11 +145,23 @@ async def stored(blobs: Blobs, loop_id: str) -> dict[tuple[int, int], dict[str, 
     return found
 
 
-def _prefixes(start: int, end: int) -> list[str]:
-    """The folders that hold [start, end): hours for less than a day, else the whole log."""
-    if end - start > 86_400:
-        return [""]
-    return [hour_path(hour) for hour in range(start // 3600 * 3600, end, 3600)]
+async def _folders(blobs: Blobs, loop_id: str, start: int, end: int) -> list[str]:
+    """The fewest folders that hold [start, end) and little else: hours for a day at most, else days, months, years."""
+    root = log_path(loop_id)
+    if end - start <= 86_400:
+        return [root + hour_path(hour) for hour in range(start // 3600 * 3600, end, 3600)]
+    first, last = root + hour_path(max(0, start)), root + hour_path(end - 1)
+
+    async def covering(folder: str, depth: int) -> list[str]:  # `depth` counts the levels above the days
+        if depth == 0 or first[: len(folder)] < folder < last[: len(folder)]:
+            return [folder]
+        held, children = list[str](), await blobs.folders(folder)
+        for child in children:
+            if first[: len(child)] <= child <= last[: len(child)]:
+                held += await covering(child, depth - 1)
+        return [folder] if held == children else held  # one list of all is less work than one of each
+
+    return await covering(root, 3)
 
 
 async def read(blobs: Blobs, loop_id: str, window: Window, erased: Erased = NOTHING) -> list[bytes]:

@@ -120,14 +120,14 @@ async def drop_journal(tables: Tables, blobs: Blobs, loop_id: str, before: str =
 
 
 async def erase(tables: Tables, blobs: Blobs, loop_id: str) -> int:
-    """Delete everything that a loop has stored, once it is no loop any more.
+    """Delete everything that a loop has stored, once it is no loop any more, but `MOST` of its blobs a run.
 
     Returns:
-        How many notes, tables and blobs there were: at 0, nothing is left.
+        How many notes, tables and blobs were deleted: at 0, nothing is left.
     """
     noted = await activity.forget_loop(tables, loop_id)
     dropped = await drop_journal(tables, blobs, loop_id)
-    paths = await blobs.names(f"loops/{loop_id}/")
+    paths = (await blobs.names(f"loops/{loop_id}/"))[:MOST]
     await _delete(blobs, paths)
     return noted + dropped + len(paths)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from azure.core import MatchConditions
+from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError, ServiceResponseError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobPrefix, BlobServiceClient
@@ -109,35 +109,26 @@ class AzureBlobs:
 
     async def names(self, prefix: str) -> list[str]:
         """See `Blobs.names`."""
-
-        async def names() -> list[str]:
-            return [name async for name in self._container.list_blob_names(name_starts_with=prefix, **options.READ)]
-
-        return await self._list(names) or []
+        return await self._listed(self._container.list_blob_names(name_starts_with=prefix, **options.READ))
 
     async def sizes(self, prefix: str) -> dict[str, int]:
         """See `Blobs.sizes`."""
-
-        async def sizes() -> dict[str, int]:
-            found = self._container.list_blobs(name_starts_with=prefix, **options.READ)
-            return {str(item.name): int(item.size) async for item in found}
-
-        return await self._list(sizes) or {}
+        found = await self._listed(self._container.list_blobs(name_starts_with=prefix, **options.READ))
+        return {str(item.name): int(item.size) for item in found}
 
     async def folders(self, prefix: str) -> list[str]:
         """See `Blobs.folders`."""
+        found = await self._listed(self._container.walk_blobs(name_starts_with=prefix, **options.READ))
+        return [str(item.name) for item in found if isinstance(item, BlobPrefix)]
 
-        async def folders() -> list[str]:
-            found = self._container.walk_blobs(name_starts_with=prefix, **options.READ)
-            return [str(item.name) async for item in found if isinstance(item, BlobPrefix)]
-
-        return await self._list(folders) or []
-
-    async def _list(self, lists: Callable[[], Awaitable[T]]) -> T | None:
-        """What is listed; None where not even the container is there."""
+    async def _listed(self, found: AsyncItemPaged[T]) -> list[T]:
+        """What is listed, however many pages it takes; nothing where not even the container is there."""
+        pages = found.by_page()  # after an error it gives the same page again
+        listed = list[T]()
         with translated(), suppress(ResourceNotFoundError):
-            return await self._calls.answer(lists, options.LIST)
-        return None
+            while (page := await self._calls.answer(lambda: anext(pages, None), options.LIST)) is not None:
+                listed += [item async for item in page]
+        return listed
 
     async def delete(self, path: str) -> None:
         """See `Blobs.delete`."""

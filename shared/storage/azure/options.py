@@ -18,7 +18,7 @@ ROW = 5.0
 DOCUMENT = 10.0
 """The whole read of a blob that is looked at every few seconds."""
 LIST = 30.0
-"""The whole of a page of rows, or of a list of names."""
+"""The whole of a page of rows or of blobs, or of a list of tables."""
 BLOB = 60.0
 """The whole of any other blob, such as a model of 100 MB."""
 

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
 from tests.journalled import LOOP
 
-HOUR = 1_700_002_800
+HOUR, DAY = 1_700_002_800, 86_400
 WINDOW = Window(HOUR + 60, HOUR + 120)
 
 
@@ -82,3 +84,56 @@ async def test_the_windows_of_a_range_are_those_that_begin_in_it(starts: set[int
 async def test_logs_of_other_loops_are_no_concern(blobs: MemoryBlobs) -> None:
     await joined.write(blobs, "f" * 32, WINDOW, "dsjson", [b"{}"])
     assert await joined.windows(blobs, LOOP, 0, 2 * HOUR) == []
+
+
+@given(st.sets(st.integers(-900, 900), max_size=8), st.integers(-900, 900), st.integers(0, 2000), st.integers(-1, 1))
+async def test_the_windows_of_many_days_are_those_that_begin_in_them(
+    days: set[int], first: int, length: int, seconds: int
+) -> None:
+    blobs = MemoryBlobs()
+    held = [Window(HOUR + DAY * n, HOUR + DAY * n + 60) for n in sorted(days)]
+    for window in held:
+        await joined.write(blobs, LOOP, window, "dsjson", [b"{}"])
+    start, end = HOUR + DAY * first + seconds, HOUR + DAY * (first + length)
+
+    wanted = [w for w in held if start <= w.start < end]
+    assert await joined.windows(blobs, LOOP, start, end) == wanted
+    assert list((await joined.sizes(blobs, LOOP, start, end))["dsjson"]) == wanted
+
+
+async def test_the_whole_log_is_found_since_the_beginning_of_time(blobs: MemoryBlobs) -> None:
+    await joined.write(blobs, LOOP, WINDOW, "dsjson", [b"{}"])
+    assert await joined.windows(blobs, LOOP, -62_135_596_800, 253_402_300_800) == [WINDOW]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "listed"),
+    [
+        ("2023-03-30", "2024-01-02", [""]),
+        ("1970-01-01", "2242-01-01", [""]),
+        ("2023-03-30", "2023-04-01", ["year=2023/month=03/"]),
+        ("2023-03-31", "2023-04-02", ["year=2023/month=03/day=31/", "year=2023/month=04/day=01/"]),
+        ("2023-03-31", "2024-01-02", ["year=2023/month=03/day=31/", "year=2023/month=04/", "year=2024/"]),
+        ("2023-05-01", "2023-12-31", []),
+    ],
+)
+async def test_folders_of_the_span_alone_are_listed_and_as_few_as_hold_it(
+    monkeypatch: pytest.MonkeyPatch, blobs: MemoryBlobs, first: str, last: str, listed: list[str]
+) -> None:
+    for day in ("2023-03-30", "2023-03-31", "2023-04-01", "2023-04-02", "2024-01-01"):
+        await joined.write(blobs, LOOP, Window(midnight(day), midnight(day) + 60), "dsjson", [b"{}"])
+    asked: list[str] = []
+    names = blobs.names
+
+    async def watched(prefix: str) -> list[str]:
+        asked.append(prefix.removeprefix(joined.log_path(LOOP)))
+        return await names(prefix)
+
+    monkeypatch.setattr(blobs, "names", watched)
+    await joined.windows(blobs, LOOP, midnight(first), midnight(last))
+
+    assert asked == listed
+
+
+def midnight(day: str) -> int:
+    return int(datetime.fromisoformat(day + "T00:00+00:00").timestamp())

@@ -510,3 +510,11 @@ async def test_of_an_erased_loop_nothing_is_left(log: Log) -> None:
     assert list(await activity.noted(log.tables)) == [OTHER]
     assert [note.loop_id for note in await activity.untrained(log.tables)] == [OTHER]
     assert await retention.erase(log.tables, log.blobs, LOOP) == 0
+
+
+async def test_an_erased_loop_of_many_blobs_goes_in_several_runs(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MOST", 3)
+    await log.hold(*(T0 + 60 * n for n in range(7)))
+
+    assert [await retention.erase(log.tables, log.blobs, LOOP) for _ in range(4)] == [3, 3, 1, 0]
+    assert await log.starts() == []

@@ -3,10 +3,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.storage.blob.aio import BlobPrefix
 
 from shared.storage import Blob, Conflict, Unavailable
-from shared.storage.azure import AzureStorage
+from shared.storage.azure import AzureStorage, options
 from shared.storage.azure.blobs import AzureBlobs
 from shared.storage.azure.calls import Calls
 from shared.storage.azure.errors import translated
@@ -124,3 +126,57 @@ async def test_a_part_and_its_state_belong_together_where_the_blob_grows_meanwhi
 
 async def test_a_blob_whose_md5_nobody_took_is_taken_as_it_is() -> None:
     assert await blobs_of(b"x").get("a") == Blob(b"x", "later")
+
+
+class Listing:
+    """A container of three pages of blobs, the second of which is refused when it is asked for first."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    def get_container_client(self, _: str) -> "Listing":
+        return self
+
+    def list_blob_names(self, **_: object) -> AsyncItemPaged[str]:
+        return self._paged([["a"], ["b"], ["c"]])
+
+    def list_blobs(self, **_: object) -> AsyncItemPaged[SimpleNamespace]:
+        return self._paged([[SimpleNamespace(name=name, size=7)] for name in "abc"])
+
+    def walk_blobs(self, **_: object) -> AsyncItemPaged[object]:
+        folders = [BlobPrefix(prefix=name) for name in ("a/", "c/")]  # type: ignore[no-untyped-call]
+        return self._paged([[folders[0]], [SimpleNamespace(name="b")], [folders[1]]])
+
+    def _paged(self, pages: list[list[Any]]) -> AsyncItemPaged[Any]:
+        async def page(token: str | None) -> int:
+            self.asked.append(token)
+            if token == "1" and self.asked.count(token) == 1:
+                raise ServiceRequestError("cut off")
+            return int(token or 0)
+
+        async def items(n: int) -> tuple[str | None, list[Any]]:
+            return (str(n + 1) if n + 1 < len(pages) else None), pages[n]
+
+        return AsyncItemPaged(page, items)
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [("names", ["a", "b", "c"]), ("sizes", {"a": 7, "b": 7, "c": 7}), ("folders", ["a/", "c/"])],
+)
+async def test_each_page_of_a_listing_has_its_own_time_and_tries(
+    monkeypatch: pytest.MonkeyPatch, call: str, found: object
+) -> None:
+    listing, calls = Listing(), Calls(lambda _: None, lambda: 0.0)
+    times: list[float] = []
+    answer = calls.answer
+
+    async def timed(page: Any, seconds: float) -> Any:
+        times.append(seconds)
+        return await answer(page, seconds)
+
+    monkeypatch.setattr(calls, "answer", timed)
+    assert await getattr(AzureBlobs(listing, calls), call)("") == found  # type: ignore[arg-type]
+
+    assert listing.asked == [None, "1", "1", "2"]
+    assert times == [options.LIST] * 4, "the last finds the end"
