@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _JOURNAL, _MAIL, _LOG, END = "0/", "1/", "2/", "3"
 """How a cursor begins: in the journal a table and a partition follow, in mail and in the joined log when a slice or a
 window starts."""
 _AT_ONCE = 16
+"""Windows that are looked into at once by their indexes. Of whole ones, of 250 MB or so, one is held at a time."""
 _FEW = 8
 """Events that are looked for one by one in a window's index; for more the whole index is read."""
 _TAG = re.compile(rb'"u":"([0-9a-f]{32})"')
@@ -90,6 +92,7 @@ class Scan:
         self._loop_id = loop_id
         self._aim = aim
         self._note = note
+        self._whole = asyncio.Semaphore(1)
 
     async def places(self, done: str) -> AsyncIterator[tuple[str, list[Awaitable[Seen]]]]:
         """The looks that are to be taken, a few at a time, each with the cursor that stands for all up to them.
@@ -172,10 +175,12 @@ class Scan:
             return seen
         table = await scrub.table_of(blobs, loop_id, span, kinds)
         if aim.sought and (table is None or index.holds(table, (), aim.sought)):
-            seen.found = aim.finds(await scrub.events(blobs, loop_id, span, kinds))
+            async with self._whole:
+                seen.found = aim.finds(await scrub.events(blobs, loop_id, span, kinds))
         if removes and (table is None or index.holds(table, aim.erased.digests, aim.erased.subjects)):
             await self._note(span[0] // HOUR * HOUR)
-            seen.gone = await scrub.window(blobs, loop_id, span, kinds, generation, aim.erased)
+            async with self._whole:
+                seen.gone = await scrub.window(blobs, loop_id, span, kinds, generation, aim.erased)
         return seen
 
     async def _holds_none(self, span: tuple[int, int], kinds: Kinds) -> bool:

@@ -4,15 +4,16 @@ import asyncio
 import io
 import itertools
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
 
 from shared.counters import Counters
 from shared.learning.trainer import Job, Trainer
-from shared.log import activity, eraser, erasures, joined, joiner, rows, slices
+from shared.log import activity, eraser, erasures, joined, joiner, rows, scrub, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of
 from shared.log.eraser import QUIET, Eraser
@@ -286,6 +287,40 @@ async def test_windows_without_any_of_it_are_left_alone(world: World) -> None:
 
     assert await world.blobs.names(joined.log_path(LOOP)) == before
     assert world.counters["erase.done"] == 1
+
+
+async def test_of_whole_windows_one_is_held_at_a_time_and_indexes_are_read_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joiner, "MAX_EVENTS", 2)
+    await world.write([Rank(f"e{n}", T0 + 10.0 * n, subject=ANN) for n in range(40)])
+    await world.join(T0 + LATER)
+    now, most = Counter[str](), Counter[str]()
+
+    def watch(name: str, what: str) -> None:
+        call = getattr(scrub, name)
+
+        async def watched(*arguments: Any) -> Any:
+            now[what] += 1
+            most[what] = max(most[what], now[what])
+            for _ in range(5):
+                await asyncio.sleep(0)  # in which others would come in
+            try:
+                return await call(*arguments)
+            finally:
+                now[what] -= 1
+
+        monkeypatch.setattr(scrub, name, watched)
+
+    watch("events", "whole windows")
+    watch("window", "whole windows")
+    watch("table_of", "indexes")
+    await world.ask("subject", ANN, T0 + 1000.0)
+    await world.finish(T0 + LATER)
+
+    assert world.counters["erase.events"] == 40
+    assert most["whole windows"] == 1
+    assert most["indexes"] > 5
 
 
 @pytest.mark.parametrize("kind", ["event", "subject"])
