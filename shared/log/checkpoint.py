@@ -11,6 +11,9 @@ from shared.log.join import Rules
 from shared.log.slices import Slice
 from shared.storage import Blobs, Conflict, documents
 
+LATEST = 2
+"""The format of a record that says more than the first release knew: it would drop that, so it must refuse it."""
+
 
 class Plan(msgspec.Struct, frozen=True):
     """A window in work.
@@ -43,7 +46,7 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         erasures: those in force.
         shards: every shard that ever held rows of this loop.
         events, rewarded, retries, inactive, duplicates, empty_slots: totals over all windows; see `join.Joined`.
-        format: of this record.
+        format: of this record as it is stored; `save` sets it and `load` takes it back, so that it makes no difference.
     """
 
     watermark: int = 0
@@ -60,7 +63,7 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     inactive: int = 0
     duplicates: int = 0
     empty_slots: int = 0
-    format: int = 1
+    format: int = documents.FORMAT
 
     @property
     def journal_state(self) -> Hashable:
@@ -89,7 +92,8 @@ async def load(blobs: Blobs, loop_id: str) -> tuple[Checkpoint, str | None]:
     blob = await blobs.get(path(loop_id))
     if blob is None:
         return Checkpoint(), None
-    return documents.decode(blob.data, Checkpoint, path(loop_id)), blob.etag
+    held = documents.decode(blob.data, Checkpoint, path(loop_id), LATEST)
+    return msgspec.structs.replace(held, format=documents.FORMAT), blob.etag
 
 
 async def save(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, etag: str | None) -> str:
@@ -98,7 +102,15 @@ async def save(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, etag: str | N
     Raises:
         Conflict: somebody else has moved it.
     """
-    return await blobs.put(path(loop_id), msgspec.json.encode(checkpoint), etag)
+    stored = msgspec.structs.replace(checkpoint, format=_format(checkpoint))
+    return await blobs.put(path(loop_id), msgspec.json.encode(stored), etag)
+
+
+def _format(held: Checkpoint) -> int:
+    """The lowest format whose readers know all that is in use; so a neighbour works on where it can do no harm."""
+    plan = held.plan
+    later = (held.generation, held.erasures, held.sliced, held.slice, plan and (plan.generation or plan.routed))
+    return LATEST if any(later) else documents.FORMAT
 
 
 async def change(blobs: Blobs, loop_id: str, changed: Callable[[Checkpoint], Checkpoint]) -> Checkpoint:
