@@ -31,17 +31,21 @@ class Gone(Exception):
 
 
 class Rebuilder:
-    """The bytes of versions, whether they are stored or not; in one process one is rebuilt at a time.
+    """The bytes of versions, whether they are stored or not.
 
     Args:
         blobs: hold the versions and the log.
         counters: gets models.rebuilt.
+
+    Attributes:
+        turn: to be held from before `model` is called until its bytes are done with, so that in one process the
+            memory of one model is in use at a time, however many ask.
     """
 
     def __init__(self, blobs: Blobs, counters: Counters) -> None:
         self._blobs = blobs
         self._counters = counters
-        self._lock = asyncio.Lock()
+        self.turn = asyncio.Lock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
 
     async def model(self, loop_id: str, name: str, since: int, erased: Erased) -> tuple[Version, bytes]:
@@ -60,14 +64,13 @@ class Rebuilder:
         version = await self._record(loop_id, name)
         if version is None:
             raise Gone(f"There is no record of model version {name}: it is older than the log, or of an older release.")
-        if (data := await self._stored(loop_id, version)) is not None:
-            return version, data
-        async with self._lock:
-            data = self._kept.get(version.sha256)
+        data = self._kept.get(version.sha256)
+        if data is None:
+            data = await self._stored(loop_id, version)
             if data is None:
                 data = await self._rebuilt(loop_id, version, since, erased)
-                self._keep(version.sha256, data)
-            return version, data
+            self._keep(version.sha256, data)
+        return version, data
 
     async def _record(self, loop_id: str, name: str) -> Version | None:
         """The record of a version; the pointer's, where a release made it that kept none and it still serves."""
@@ -81,7 +84,7 @@ class Rebuilder:
         blob = await self._blobs.get(registry.model_path(loop_id, version.version))
         if blob is None:
             return None
-        if hashlib.sha256(blob.data).hexdigest() != version.sha256:
+        if await asyncio.to_thread(_sha256, blob.data) != version.sha256:
             raise StorageError(f"model {version.version} is damaged: its hash is not the one it was published with")
         return blob.data
 
@@ -91,7 +94,7 @@ class Rebuilder:
             data = await self._learned(loop_id, steps, base, erased)
         except ModelError as e:
             raise Gone(f"Model version {version.version} was not kept, and VW does not learn it again: {e}.") from e
-        if hashlib.sha256(data).hexdigest() != version.sha256:
+        if await asyncio.to_thread(_sha256, data) != version.sha256:
             raise Gone(
                 f"Model version {version.version} was not kept, and the log does not give it again: some of what it "
                 "learned has been erased since, or its policy does not learn repeatably."
@@ -141,3 +144,7 @@ class Rebuilder:
         self._kept[sha256] = data
         while sum(map(len, self._kept.values())) > MAX_KEPT:
             self._kept.popitem(last=False)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

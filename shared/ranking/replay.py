@@ -11,6 +11,7 @@ import msgspec
 from shared.contract.errors import ApiError
 from shared.learning.model import ModelError, ServingModel
 from shared.learning.rebuild import Gone, Rebuilder
+from shared.learning.registry import Version
 from shared.log import entry as entries
 from shared.log.entry import Entry
 from shared.log.erasure import Erased
@@ -49,7 +50,7 @@ class Replay:
 
 
 async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, erased: Erased) -> Replay:
-    """Take a decision again, off the event loop.
+    """Take a decision again, off the event loop; those that need a model take turns.
 
     Args:
         rebuilder: has the versions.
@@ -66,22 +67,13 @@ async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, e
         raise Gone("It was held back from the model in a way that this release does not know.")
     name = entry.scorer.version
     if name == NO_MODEL.decode():
-        return _compared(entry, decide_again(entry, loop_id, Held(exploration=entry.epsilon or 0.0)))
+        return await asyncio.to_thread(_decided, entry, loop_id, Held(exploration=entry.epsilon or 0.0))
     if entry.epsilon is None:
         raise Gone("A release ranked it that did not write down the exploration its model was loaded with.")
     try:
-        version, data = await rebuilder.model(loop_id, name, since, erased)
-        made_with = policy.read(version.arguments)
-        epsilon = entry.epsilon
-
-        def decide() -> Replay:
-            model = ServingModel(data, made_with.serving(epsilon))
-            try:
-                return _compared(entry, decide_again(entry, loop_id, Held(version, model, made_with, epsilon)))
-            finally:
-                model.close()
-
-        return await asyncio.to_thread(decide)
+        async with rebuilder.turn:
+            version, data = await rebuilder.model(loop_id, name, since, erased)
+            return await asyncio.to_thread(_decided_by, entry, loop_id, version, data, entry.epsilon)
     except Unavailable:
         raise
     except (ModelError, ApiError, StorageError) as e:
@@ -112,6 +104,19 @@ def decide_again(entry: Entry, loop_id: str, held: Held) -> Decision:
         ids.insert(index, _encode(action_id))
     rankable = [index for index in range(len(ids)) if index not in excluded]
     return resolve(entry.event_id, loop_id, entry.mode, held, built, ids, rankable, excluded)
+
+
+def _decided_by(entry: Entry, loop_id: str, version: Version, data: bytes, epsilon: float) -> Replay:
+    made_with = policy.read(version.arguments)
+    model = ServingModel(data, made_with.serving(epsilon))
+    try:
+        return _decided(entry, loop_id, Held(version, model, made_with, epsilon))
+    finally:
+        model.close()
+
+
+def _decided(entry: Entry, loop_id: str, held: Held) -> Replay:
+    return _compared(entry, decide_again(entry, loop_id, held))
 
 
 def _compared(entry: Entry, decision: Decision) -> Replay:

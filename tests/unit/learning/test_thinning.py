@@ -257,6 +257,23 @@ async def test_a_rebuilt_version_is_kept_in_memory_and_not_stored() -> None:
     assert await loop.blobs.names("") == before
 
 
+async def test_a_stored_version_is_fetched_once_for_the_rankings_of_one_call() -> None:
+    loop = Loop()
+    await loop.learn(1)
+    (name,) = loop.bytes
+    fetched = 0
+
+    async def gate(call: str, done: bool) -> None:
+        nonlocal fetched
+        fetched += done and call == "get " + registry.model_path(LOOP, name)
+
+    rebuilder = Rebuilder(WatchedBlobs(loop.blobs, gate), loop.counters)
+    for _ in range(3):
+        assert (await rebuilder.model(LOOP, name, 0, NOTHING))[1] == loop.bytes[name]
+
+    assert fetched == 1
+
+
 async def test_only_so_much_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, name = await thinned()
     monkeypatch.setattr(rebuild, "MAX_KEPT", 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from shared.contract.requests import multi_slot_rank_request, rank_request
 from shared.contract.stories import ToldReplay
 from shared.counters import Counters
 from shared.learning import registry
+from shared.learning.model import ServingModel
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import Version
 from shared.log import entry as entries
@@ -155,6 +157,34 @@ async def test_storage_that_is_down_is_no_reason_to_give_up() -> None:
 
     with pytest.raises(Unavailable):
         await again(Down(), entry)
+
+
+async def test_one_model_at_a_time_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs, held = await published(SINGLE, 0.2)
+    _, entry = logged(decided(BODY, held, loop()))
+    in_use, most = 0, 0
+
+    class Counted(Rebuilder):
+        async def model(self, *args: Any) -> tuple[Version, bytes]:
+            nonlocal in_use, most
+            in_use += 1
+            most = max(most, in_use)
+            await asyncio.sleep(0)
+            return await super().model(*args)
+
+    class Closing(ServingModel):
+        def close(self) -> None:
+            nonlocal in_use
+            super().close()
+            in_use -= 1
+
+    monkeypatch.setattr("shared.ranking.replay.ServingModel", Closing)
+    rebuilder = Counted(blobs, Counters())
+
+    answers = await asyncio.gather(*(replay(rebuilder, ID, entry, 0, NOTHING) for _ in range(8)))
+
+    assert (most, in_use) == (1, 0)
+    assert {answer.same for answer in answers} == {True}
 
 
 async def test_the_exploration_that_is_logged_is_that_of_the_model_that_serves() -> None:
