@@ -38,7 +38,10 @@ async def get_event(app: App, call: Call) -> Reply:
 async def _told(app: App, loop: Loop, history: History, ranking: Ranking, checkpoint: Checkpoint) -> ToldEvent:
     window, trained_into = ranking.window, None
     if window is not None:
-        trained_into = await lineage.first_to_learn(app.blobs, loop.id, window, ranking.line)
+        try:
+            trained_into = await lineage.first_to_learn(app.blobs, loop.id, window, ranking.line)
+        except lineage.TooFar as e:
+            history.missing.append(f"Of {ranking.entry.timestamp}: {e}")
     try:
         again = await replay(app.rebuilder, loop.id, ranking.entry, checkpoint.since, Erased(checkpoint.erasures))
         replayed = ToldReplay(msgspec.Raw(again.answer), again.sha256, again.same)

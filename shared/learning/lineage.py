@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import groupby
 
 from shared.learning import registry
-from shared.learning.registry import Version
+from shared.learning.registry import RECORD, Version
 from shared.learning.trainer import takes
 from shared.log.joined import Window
+from shared.log.records import MODES
 from shared.storage import Blobs
 
+MAX_RECORDS = 500
+"""Versions that one look reads: some hours of a loop that makes one each minute."""
 _SOON = 86_400
 """Seconds of learning within which the version is looked for first: it is hardly ever a later one."""
+
+
+class TooFar(Exception):
+    """The version was not found among those that one look reads; the text says so, in a sentence for people."""
+
+
+class Trail:
+    """The versions behind a window, looked at once each, until the first that served and has learned a line is known.
+
+    Args:
+        serving: the name of the one that serves now.
+        window: in which the line stands.
+        line: of the joined log.
+    """
+
+    def __init__(self, serving: str, window: Window, line: bytes) -> None:
+        self._serving = serving
+        self._window = window
+        self._line = line
+        self._nameless: str | None = None
+        self._told = False
+        self._candidates: dict[str, str] = {}
+
+    def follow(self, version: Version | str) -> str | None:
+        """The name that is looked for, once it is known.
+
+        Args:
+            version: the next one, in the order of how far they are trained; by its name alone one without a record.
+        """
+        if isinstance(version, str):
+            self._nameless = self._nameless or version
+            return None
+        if version.parent in self._candidates:
+            return self._candidates[version.parent]
+        if (name := self._candidate(version)) is None:
+            return None
+        if version.version == self._serving:
+            return name
+        self._candidates[version.version] = name  # unless one follows it, it lost a race and never served
+        return None
+
+    def _candidate(self, version: Version) -> str | None:
+        """The name that is looked for if this version served; None where it has not learned the line."""
+        if version.learned_from is not None:
+            self._told = True
+            reached = version.learned_from <= self._window.start < version.trained_through
+            return version.version if reached and takes(self._line, version.mode, version.multi_slot) else None
+        if version.imported or version.blank:
+            return None
+        # A release made it, and those before it, that kept no records.
+        return version.version if self._told else self._nameless or version.version
 
 
 async def first_to_learn(blobs: Blobs, loop_id: str, window: Window, line: bytes) -> str | None:
@@ -23,41 +76,36 @@ async def first_to_learn(blobs: Blobs, loop_id: str, window: Window, line: bytes
         loop_id: the loop.
         window: in which the line stands.
         line: of the joined log.
+
+    Raises:
+        TooFar: it is none of the first `MAX_RECORDS` behind the window.
+        StorageError: storage does not answer, or what it holds is damaged.
     """
+    if not any(takes(line, mode, multi_slot) for mode in MODES for multi_slot in (False, True)):
+        return None  # it was never activated
     serving, _ = await registry.current(blobs, loop_id)
     if serving is None or serving.trained_through < window.end:
         return None
-    for until in (window.end + _SOON, serving.trained_through + 1):
-        names = await registry.listed(blobs, loop_id, window.end, until)
-        read: list[Version | str] = []
-        for _, together in groupby(sorted(names), key=_through):
-            read += [await registry.recorded(blobs, loop_id, name) or name for name in together]
-            if (found := first(read, serving, window, line)) is not None:
-                return found
-    return None
-
-
-def first(versions: Sequence[Version | str], serving: Version, window: Window, line: bytes) -> str | None:
-    """The first of some versions that served and has learned a line.
-
-    Args:
-        versions: in the order of how far they are trained; by its name alone one that has no record.
-        serving: the one that serves now.
-        window: as in `first_to_learn`.
-        line: as there.
-    """
-    records = [version for version in versions if isinstance(version, Version)]
-    followed = {version.parent for version in records} | {serving.version}  # others lost a race, and never served
-    nameless = next((version for version in versions if isinstance(version, str)), None)
-    for version in sorted(records, key=lambda version: (version.trained_through, version.created)):
-        if version.learned_from is None:
-            if not version.imported and not version.blank and version.version in followed:
-                return nameless or version.version  # a release made it and those before that kept no records
-            continue
-        nameless = None
-        reached = version.learned_from <= window.start < version.trained_through
-        if reached and version.version in followed and takes(line, version.mode, version.multi_slot):
-            return version.version
+    trail, left = Trail(serving.version, window, line), MAX_RECORDS
+    soon, last = window.end + _SOON, serving.trained_through + 1
+    for start, end in ((window.end, min(soon, last)), (soon, last)):
+        held = await registry.listed(blobs, loop_id, start, end) if start < end else {}
+        for _, together in groupby(sorted(held), key=_through):
+            read: list[Version] = []
+            for name in together:
+                record = None
+                if RECORD in held[name]:
+                    if not left:
+                        raise TooFar(f"Which version learned it first is not among the {MAX_RECORDS} that were read.")
+                    left -= 1
+                    record = await registry.recorded(blobs, loop_id, name)
+                if record is None:
+                    trail.follow(name)
+                else:
+                    read.append(record)
+            for version in sorted(read, key=lambda version: version.created):
+                if (found := trail.follow(version)) is not None:
+                    return found
     return None
 
 

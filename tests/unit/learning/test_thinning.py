@@ -411,13 +411,61 @@ async def test_a_model_that_was_made_after_a_reset_has_not_learned_what_came_bef
     assert await lineage.first_to_learn(loop.blobs, LOOP, window, lines(0, 1)[0]) is None
 
 
+async def test_each_record_is_read_once_and_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop()
+    await loop.learn(6)
+    (window, *_) = await joined.windows(loop.blobs, LOOP, 0, 2**33)
+    (line, *_) = await joined.read(loop.blobs, LOOP, window)
+    other = line.replace(b"{", b'{"mode":"LoggingOnly",', 1)
+    skipped = line.replace(b"{", b'{"_skipLearn":true,', 1)
+    read: list[str] = []
+
+    async def gate(call: str, done: bool) -> None:
+        if done:
+            read.append(call)
+
+    async def records(line: bytes) -> int:
+        read.clear()
+        await lineage.first_to_learn(WatchedBlobs(loop.blobs, gate), LOOP, window, line)
+        return sum(call.endswith(registry.RECORD) for call in read)
+
+    assert (await records(line), await records(other)) == (2, 6)
+    monkeypatch.setattr(lineage, "_SOON", 2 * STEP)
+    assert (await records(line), await records(other)) == (2, 6)
+    assert (await records(skipped), read) == (0, [])
+
+    monkeypatch.setattr(lineage, "MAX_RECORDS", 6)
+    assert await records(other) == 6
+    monkeypatch.setattr(lineage, "MAX_RECORDS", 5)
+    with pytest.raises(lineage.TooFar, match="not among the 5 that were read"):
+        await records(other)
+
+
+async def test_a_candidate_is_held_until_a_later_day_confirms_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "_SOON", STEP // 2)
+    loop = Loop()
+    await loop.learn(2)
+    (window, _) = await joined.windows(loop.blobs, LOOP, 0, 2**33)
+    (line, *_) = await joined.read(loop.blobs, LOOP, window)
+
+    assert await lineage.first_to_learn(loop.blobs, LOOP, window, line) == next(iter(loop.bytes))
+
+
 def test_versions_without_records_are_told_by_name() -> None:
     old = Version("0000000100-old", "", "", 100, 0, 0.0, 5.0, 0.0)
-    window, line = Window(50, 60), lines(0, 1)[0]
+    line = lines(0, 1)[0]
 
-    assert lineage.first([old], old, window, line) == old.version
-    assert lineage.first(["0000000090-older", old], old, window, line) == "0000000090-older"
-    assert lineage.first(["0000000090-older"], old, window, line) is None
+    def found(serving: Version, *versions: Version | str) -> str | None:
+        trail = lineage.Trail(serving.version, Window(50, 60), line)
+        return next((name for version in versions if (name := trail.follow(version)) is not None), None)
+
+    assert found(old, old) == old.version
+    assert found(old, "0000000090-older", "0000000095-older", old) == "0000000090-older"
+    assert found(old, "0000000090-older") is None
     new = made(6.0, learned_from=100, parent="0000000100-old")
+    assert found(new, "0000000090-older", old, new) == "0000000090-older"
+    assert found(new, old) is None
+    early = made(4.0, learned_from=70)
+    assert found(old, "0000000090-older", early, old) == old.version
     imported = msgspec.structs.replace(old, imported=True)
-    assert lineage.first([imported, new], new, window, line) is None
+    assert found(new, imported, new) is None
