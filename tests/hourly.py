@@ -88,7 +88,15 @@ class Hourly:
 
     async def look_up(self, digest: bytes) -> Table:
         held = (await checkpoints.load(self.blobs, LOOP))[0]
-        return await merged.look_up(self.blobs, LOOP, digest, held.since, held.watermark)
+        table, unsearched = await merged.look_up(self.blobs, LOOP, digest, held.since, held.watermark)
+        assert unsearched == 0
+        return table
+
+    async def unindex(self) -> None:
+        """Leave the windows as the first release wrote them."""
+        for name in await self.blobs.names(joined.log_path(LOOP)):
+            if name.endswith(".index"):
+                await self.blobs.delete(name)
 
 
 async def rows(blobs: Blobs, table: str, loop_id: str = LOOP) -> list[dict[str, Any]]:

@@ -182,7 +182,12 @@ class Search:
 
     async def _joined(self, checkpoint: Checkpoint, erased: Erased) -> list[Ranking]:
         """What was ranked by the joined log; what was observed goes to `_found`."""
-        table = await merged.look_up(self._blobs, self._loop_id, self._digest, checkpoint.since, checkpoint.watermark)
+        since, watermark = checkpoint.since, checkpoint.watermark
+        table, unsearched = await merged.look_up(self._blobs, self._loop_id, self._digest, since, watermark)
+        if unsearched:
+            self._found.missing.append(
+                f"{unsearched} windows of an earlier release have no index yet, and were not searched: look later."
+            )
         ranked = sorted(float(time) for time in table["time"][table["kind"] == RANKED])
         observed = sorted(float(time) for time in table["time"][table["kind"] != RANKED])
         self._more = max(len(ranked), len(observed)) > MOST

@@ -8,9 +8,9 @@ are deleted when the day after theirs is merged, so that a reader who has seen t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from shared.log import index, joined
 from shared.log.index import Table
@@ -21,7 +21,10 @@ DAY = 86_400
 MOST = 50_000_000
 """Bytes of a day's table, two million rows, of which merging holds about four times as much. The tables of a day with
 more stay as they are: twenty-four short reads in place of one."""
+MAX_BARE = 8 * 1024 * 1024
+"""Bytes of windows without an index, compressed, whose lines one look reads: about a second of a core."""
 _AT_ONCE = 16
+_LINES = (joined.DSJSON, joined.OBSERVATIONS)
 
 
 def folder(loop_id: str) -> str:
@@ -50,8 +53,17 @@ def counting(spans: Iterable[Window]) -> list[Window]:
     return found
 
 
-async def gather(blobs: Blobs, loop_id: str, windows: Iterable[Window]) -> Table:
-    """The rows of the windows' indexes as one table."""
+async def gather(blobs: Blobs, loop_id: str, windows: Mapping[str, Iterable[Window]]) -> Table:
+    """The rows of some windows as one table: by their indexes, or where they have none by their lines.
+
+    Args:
+        blobs: hold them.
+        loop_id: the loop.
+        windows: what is stored of them, by kind; see `joined.sizes`.
+
+    Raises:
+        StorageError: the lines of a window without an index are gone or damaged.
+    """
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def read(window: Window) -> Table:
@@ -59,7 +71,27 @@ async def gather(blobs: Blobs, loop_id: str, windows: Iterable[Window]) -> Table
             blob = await blobs.get(joined.window_path(loop_id, window, joined.INDEX))
             return index.decode(blob.data if blob else b"")
 
-    return await asyncio.to_thread(index.merge, await asyncio.gather(*map(read, windows)))
+    tables = await asyncio.gather(*map(read, windows[joined.INDEX]))
+    for window in unindexed(windows):  # one after the other: lines take far more memory than their rows
+        tables.append(await _rows(blobs, loop_id, window))
+    return await asyncio.to_thread(index.merge, tables)
+
+
+def unindexed(windows: Mapping[str, Iterable[Window]]) -> list[dict[str, Window]]:
+    """The windows that the first release wrote, which knew no index: what holds the lines of each by kind, in order."""
+    indexed = {(window.start, window.end) for window in windows[joined.INDEX]}
+    found: dict[tuple[int, int], dict[str, Window]] = {}
+    for kind in _LINES:
+        for window in windows[kind]:
+            if (window.start, window.end) not in indexed:
+                found.setdefault((window.start, window.end), {})[kind] = window
+    return [found[span] for span in sorted(found)]
+
+
+async def _rows(blobs: Blobs, loop_id: str, window: Mapping[str, Window]) -> Table:
+    """The rows of a window without an index, by its lines."""
+    lines = [await joined.read_whole(blobs, loop_id, window[k], k) if k in window else [] for k in _LINES]
+    return await asyncio.to_thread(index.of_lines, *lines)
 
 
 async def write(blobs: Blobs, loop_id: str, span: Window, table: Table) -> None:
@@ -98,7 +130,7 @@ async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int) 
 
 async def write_day(blobs: Blobs, loop_id: str, span: Window) -> None:
     """Write the table of a day from its windows; see `write`."""
-    windows = await joined.windows(blobs, loop_id, span.start, span.end, joined.INDEX)
+    windows = await joined.sizes(blobs, loop_id, span.start, span.end)
     await write(blobs, loop_id, span, await gather(blobs, loop_id, windows))
 
 
@@ -107,8 +139,10 @@ def _is_day(span: Window) -> bool:
     return span.end // DAY * DAY == span.end and span.end - span.start > 3600
 
 
-async def look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, watermark: int) -> Table:
+async def look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, watermark: int) -> tuple[Table, int]:
     """The rows of an event in the whole log, in order of time: when it was ranked, and when it was observed.
+
+    Windows that have neither an index nor a table of their hour yet are searched by their lines, the newest first.
 
     Args:
         blobs: hold the log.
@@ -116,17 +150,30 @@ async def look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, waterma
         digest: of the event, see `records.digest_of`.
         since: of the join's checkpoint: what lies before it is deleted.
         watermark: of the join's checkpoint: what lies behind it is not joined yet.
+
+    Returns:
+        The rows, and how many windows were too much to search; `parts.write` gives them a table.
+
+    Raises:
+        StorageError: the lines of a window without an index are gone or damaged.
     """
     held = await stored(blobs, loop_id)
     tables = [(path(loop_id, span), held[span]) for span in counting(held) if span.end > since]
     reach = max([since, *(span.end for span in held)])
-    windows = (await joined.sizes(blobs, loop_id, reach, watermark))[joined.INDEX]
-    tables += [(joined.window_path(loop_id, window, joined.INDEX), size) for window, size in windows.items()]
+    windows = await joined.sizes(blobs, loop_id, reach, watermark)
+    indexes = windows[joined.INDEX].items()
+    tables += [(joined.window_path(loop_id, window, joined.INDEX), size) for window, size in indexes]
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def find(name: str, size: int) -> Table:
         async with places:
             return await index.find(blobs, name, size, digest)
 
-    rows = index.merge(await asyncio.gather(*(find(*table) for table in reversed(tables))))
-    return rows[rows["time"] >= since]
+    found = await asyncio.gather(*(find(*table) for table in reversed(tables)))
+    bare = unindexed(windows)[::-1]
+    read = list(accumulate(sum(windows[kind][window] for kind, window in kinds.items()) for kinds in bare))
+    few = sum(size <= MAX_BARE for size in read)
+    for kinds in bare[:few]:
+        found.append(index.rows_of(await _rows(blobs, loop_id, kinds), digest))
+    rows = index.merge(found)
+    return rows[rows["time"] >= since], len(bare) - few

@@ -80,7 +80,7 @@ async def write(
     Returns:
         How many rewards came to each fate, by `late.FATES`, and how many lines could not be decoded.
     """
-    own = await merged.gather(blobs, loop_id, part.windows[joined.INDEX])
+    own = await merged.gather(blobs, loop_id, part.windows)
     await merged.write(blobs, loop_id, part.span, own)
     observed, rewards, unread = await _observations(blobs, loop_id, part, own, waits, erased, since)
     rows, damaged = await _events(blobs, loop_id, part, erased)
@@ -139,7 +139,7 @@ async def _fates(
 ) -> Fates:
     """What became of the observations that arrived in a part; the newest tables first, until each has its event."""
     ranked = np.full(len(times), np.nan)
-    coming = (await joined.sizes(blobs, loop_id, span.end, span.end + EARLY))[joined.INDEX]
+    coming = await joined.sizes(blobs, loop_id, span.end, span.end + EARLY)
     near = await asyncio.to_thread(index.merge, [own, await merged.gather(blobs, loop_id, coming)])
     ranked[:] = await asyncio.to_thread(late.newest, near, digests, times, since)
     horizon = span.start - max(wait for _, wait in waits.steps) - late.HORIZON

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from shared.counters import Counters
-from shared.log import activity, history
+from shared.log import activity, history, merged
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.erasure import Erasure
 from shared.log.history import MOST, History, Search
+from shared.log.joined import log_path
 from shared.log.joiner import Joiner, LoopRules
 from shared.log.records import digest_of
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -192,3 +193,20 @@ async def test_of_many_the_last_are_told(log: Log) -> None:
 
     assert [time for time, _, _ in told(found)] == [130 * n for n in range(5, MOST + 5)]
     assert f"the last {MOST} are told" in found.missing[0]
+
+
+async def test_it_is_said_how_many_windows_of_the_first_release_were_not_searched(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.put(Rank("e", T0))
+    await log.join(T0 + LATER)
+    for name in await log.blobs.names(log_path(LOOP)):
+        if name.endswith(".index"):
+            await log.blobs.delete(name)
+    found = await log.find()
+    assert (told(found), found.missing) == ([(0.0, True, False)], [])
+
+    monkeypatch.setattr(merged, "MAX_BARE", 0)
+    found = await log.find()
+    assert found.rankings == []
+    assert "1 windows of an earlier release have no index yet" in found.missing[0]

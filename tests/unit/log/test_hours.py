@@ -178,6 +178,19 @@ async def test_late_and_unknown_rewards_are_kept_and_marked(log: Hourly) -> None
     assert (log.counters["log.late"], log.counters["log.unknown"]) == (3, 3)
 
 
+async def test_events_in_windows_of_the_first_release_are_known(log: Hourly) -> None:
+    await log.join(
+        Rank("e", H), Obs("e", H + 10), Obs("e", H + 5 * HOUR), Obs("next", H + HOUR - 1), Rank("next", H + HOUR + 60),
+        Obs("never", H + 20), now=H + LATER,
+    )  # fmt: skip
+    await log.unindex()
+
+    await log.write(H + LATER)
+
+    fates = [(row["event_id"], row["fate"]) for row in await log.rows("observations")]
+    assert sorted(fates) == [("e", "joined"), ("e", "late"), ("never", "unknown"), ("next", "joined")]
+
+
 async def test_the_wait_of_the_time_decides(log: Hourly) -> None:
     await log.join(Rank("a", H), Obs("a", H + 500), now=H + 720.0)
     log.rules = LoopRules(LOOP, Waits(((H + 1000, 60.0),)), 0.0, "sum", (-1.0, 1.0))
@@ -404,7 +417,8 @@ async def renew(blobs: Blobs, generation: int, erased: Erased) -> None:
                 await joined.write(blobs, LOOP, Window(window.start, window.end, generation), kind, kept)
                 await blobs.delete(joined.window_path(LOOP, window, kind))
     for window in await joined.windows(blobs, LOOP, 0, 2**33, joined.INDEX):
-        table = await merged.gather(blobs, LOOP, [window])
+        own = {kind: [window] if kind == joined.INDEX else [] for kind in joined.KINDS}
+        table = await merged.gather(blobs, LOOP, own)
         hidden = erased._events
         kept_rows = table[[int(event).to_bytes(8).hex() not in hidden for event in table["event"]]]
         await joined.write_index(blobs, LOOP, Window(window.start, window.end, generation), kept_rows)

@@ -67,8 +67,50 @@ async def test_what_is_no_hours_yet_is_found_and_what_is_deleted_or_not_joined_i
     await log.write(MIDNIGHT + 99_999.0, idle=False)
     assert len(await merged.stored(log.blobs, LOOP)) == 1
     assert len(await log.look_up(digest)) == 2
-    assert len(await merged.look_up(log.blobs, LOOP, digest, MIDNIGHT + 5, 2**33)) == 1
-    assert len(await merged.look_up(log.blobs, LOOP, digest, 0, MIDNIGHT + HOUR)) == 1
+    assert len((await merged.look_up(log.blobs, LOOP, digest, MIDNIGHT + 5, 2**33))[0]) == 1
+    assert len((await merged.look_up(log.blobs, LOOP, digest, 0, MIDNIGHT + HOUR))[0]) == 1
+
+
+async def test_windows_without_an_index_are_gathered_by_their_lines() -> None:
+    log = Hourly()
+    records = (Rank("e", MIDNIGHT), Obs("e", MIDNIGHT + 9.0), Obs("e", MIDNIGHT + 9000.0), Rank("f", MIDNIGHT + 9000))
+    await log.join(*records, now=MIDNIGHT + 99_999.0)
+    held = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
+    by_index = await merged.gather(log.blobs, LOOP, held)
+    path = joined.window_path(LOOP, min(held[joined.INDEX]), joined.INDEX)
+    kept = await log.blobs.get(path)
+    await log.unindex()
+    assert kept is not None
+
+    bare = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
+    assert bare[joined.INDEX] == {} and len(by_index) == 4
+    assert (await merged.gather(log.blobs, LOOP, bare)).tolist() == by_index.tolist()
+    await merged.write_day(log.blobs, LOOP, Window(MIDNIGHT, MIDNIGHT + DAY))
+    day = await log.blobs.get(merged.path(LOOP, Window(MIDNIGHT, MIDNIGHT + DAY)))
+    assert day is not None and day.data == by_index.tobytes()
+
+    await log.blobs.put(path, kept.data)
+    mixed = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
+    assert len(mixed[joined.INDEX]) == 1 and len(merged.unindexed(mixed)) == len(held[joined.INDEX]) - 1
+    assert (await merged.gather(log.blobs, LOOP, mixed)).tolist() == by_index.tolist()
+
+
+async def test_windows_without_an_index_are_looked_up_as_far_as_that_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Hourly()
+    await log.join(Rank("old", MIDNIGHT), now=MIDNIGHT + 2000.0)
+    await log.join(Rank("new", MIDNIGHT + 9000), Obs("new", MIDNIGHT + 9001.0), now=MIDNIGHT + 99_999.0)
+    await log.unindex()
+    new = [(RANKED, MIDNIGHT + 9000.0), (OBSERVED, MIDNIGHT + 9001.0)]
+    assert [(row["kind"], row["time"]) for row in await log.look_up(digest_of("new"))] == new
+    assert [row["time"] for row in await log.look_up(digest_of("old"))] == [MIDNIGHT]
+
+    sizes = await joined.sizes(log.blobs, LOOP, MIDNIGHT + 5000, MIDNIGHT + DAY)
+    monkeypatch.setattr(merged, "MAX_BARE", sum(sum(of.values()) for of in sizes.values()))
+    for event_id, rows in (("new", 2), ("old", 0)):
+        table, unsearched = await merged.look_up(log.blobs, LOOP, digest_of(event_id), 0, 2**33)
+        assert (len(table), unsearched) == (rows, 1)
+    await log.write(MIDNIGHT + 99_999.0)
+    assert [row["time"] for row in await log.look_up(digest_of("old"))] == [MIDNIGHT], "its hour's table is read"
 
 
 @given(
@@ -95,7 +137,8 @@ async def test_a_table_that_is_gone_has_no_rows() -> None:
 
     assert len(await index.select(blobs, "t", 10**6, few)) == 0
     assert len(await index.select(blobs, "t", 100, many)) == 0
-    assert len(await merged.gather(blobs, LOOP, [Window(0, 60)])) == 0
+    gone = {joined.DSJSON: [], joined.OBSERVATIONS: [], joined.INDEX: [Window(0, 60)]}
+    assert len(await merged.gather(blobs, LOOP, gone)) == 0
 
 
 async def test_hours_that_hold_something_are_found_in_order() -> None:
