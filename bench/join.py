@@ -21,7 +21,8 @@ from shared.learning import registry
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity
 from shared.log.buckets import day_of
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.join import LoopRules
+from shared.log.joiner import Joiner
 from shared.log.records import ONLINE
 from shared.log.rows import lines, table_name
 from shared.storage import Blobs, Tables

@@ -9,9 +9,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
 
 from shared import config
 from shared.access import tokens
@@ -20,10 +19,11 @@ from shared.access.roles import Access
 from shared.clock import StorageClock
 from shared.config import Config
 from shared.counters import Counters
-from shared.learning import rebuild, thinning
+from shared.guard import Guarded
+from shared.learning import rebuild
 from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Job, Trainer
-from shared.log import activity, retention
+from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.eraser import Eraser
 from shared.log.erasure import Erased
@@ -33,16 +33,19 @@ from shared.log.journal import Journal
 from shared.log.mirror import Mirror
 from shared.log.observe import Observer
 from shared.log.subject import Subjects
-from shared.loops import policy
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
-from shared.storage import Blobs, Container, OpenContainer, StorageError, Tables
+from shared.storage import Blobs, Container, OpenContainer, Tables
+from shared.sweep import Sweep
 
 log = logging.getLogger("rankloop")
 
-T = TypeVar("T")
+_JOINING = 300.0
+"""Seconds after which a timer run begins no other loop's join: the host ends a run that takes ten minutes."""
+_JOINING_ONE = 60.0
+"""Seconds after which a loop's join begins no other window; the next run goes on."""
 _TRAINING = 240.0
 """Seconds after which a timer run begins no other loop's training: the host ends a run that takes ten minutes."""
 _MIRRORING = 30.0
@@ -51,14 +54,12 @@ _ERASING = 60.0
 """Seconds of a timer run that erasures may take; the next one goes on."""
 _HOURS = 60.0
 """Seconds after which a timer run begins no other part of an hour; what is left is written by the next one."""
+_LONG = 120.0
+"""Seconds of one loop's training after which it is noted that it takes long, in case the host ends it."""
+_STAND_BACK = 900.0
+"""Seconds for which such a loop lets the others go first."""
 _LOOK_AGAIN = 60.0
 """Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
-_SWEEP = 3600.0
-"""Seconds from one sweep of the deployment to the next."""
-_GONE = 60.0
-"""Seconds after which what a deleted loop stored is deleted: by then hardly any instance serves it."""
-_GONE_FOR_SURE = 900.0
-"""Seconds after which nobody writes for a deleted loop any more: a timer's run may take ten minutes (host.json)."""
 
 
 def _open_container(url: str) -> AbstractAsyncContextManager[Container]:
@@ -112,7 +113,9 @@ class App:
         self.trying = asyncio.Lock()
         self._signer: Signer | None = None
         self._close = close
-        self._erased: set[str] = set()
+        self._guarded = Guarded(self.counters).run
+        self.sweep = Sweep(tables, blobs, self.counters, self.clock, self.loops, self.hours, self._mirror)
+        self._joined = ""
         self._trained = ""
 
     async def signer(self) -> Signer | None:
@@ -140,11 +143,19 @@ class App:
         now = await self.clock.read()
         noted = await activity.noted(self.tables)
 
+        until, passed = time.monotonic() + _JOINING, 0
+
         async def join(loop_id: str) -> int:
             loop = await self.loops.by_id(loop_id)
-            return await self.joiner.run(loop.rules(), noted[loop_id], now)
+            return await self.joiner.run(loop.rules(), noted[loop_id], now, time.monotonic() + _JOINING_ONE)
 
-        return sum([await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0 for loop_id in due])
+        # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
+        for loop_id in sorted(due, key=lambda loop_id: (loop_id <= self._joined, loop_id)):
+            self._joined = loop_id
+            passed += await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0
+            if time.monotonic() > until:
+                break
+        return passed
 
     async def train_due(self) -> int:
         """Erase, train and publish what is due, mirror what was joined, write closed hours, and sweep.
@@ -176,7 +187,7 @@ class App:
         ends = time.monotonic() + _HOURS
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
-        await self._guarded("sweep", "the deployment", self._sweep_due(notes.sweep or 0.0, deleted))
+        await self._guarded("sweep", "the deployment", self.sweep.run(notes.sweep or 0.0, deleted))
         return trained
 
     async def _erase_due(self, notes: list[activity.Note]) -> None:
@@ -208,62 +219,27 @@ class App:
             generation=checkpoint.generation,
             erased=Erased(checkpoint.erasures),
         )
-        again = await self.trainer.run(job, self.clock.now())
+        standing_back = asyncio.ensure_future(self._stand_back(note))
+        try:
+            again = await self.trainer.run(job, self.clock.now())
+        finally:
+            standing_back.cancel()
         if again is None:
             await activity.trained(self.tables, note)
         else:
             await activity.put_off(self.tables, note, min(again, self.clock.now() + _LOOK_AGAIN))
+
+    async def _stand_back(self, note: activity.Note) -> None:
+        """Let others go first for a while where a loop's training takes so long that the host may end it."""
+        await asyncio.sleep(_LONG)
+        later = activity.put_off(self.tables, note, self.clock.now() + _STAND_BACK)
+        await self._guarded("train", f"loop {note.loop_id}", later)
 
     async def _mirror(self, loop: Loop) -> None:
         held = loop.configuration
         if held.log_mirror_enabled:
             run = self.mirror.run(loop.id, held.log_mirror_sas_uri or "", loop.edited or loop.created, self.clock.now())
             await self._guarded("mirror", f"loop {loop.id}", asyncio.wait_for(run, _MIRRORING))
-
-    async def _sweep_due(self, due: float, deleted: Mapping[str, float]) -> None:
-        """Delete what deleted loops have stored and, once an hour, what the others keep no longer."""
-        if not deleted and due > self.clock.now():
-            return
-        now = await self.clock.read()  # by the storage's own word: a clock that runs ahead would delete too much
-        for loop_id, gone in deleted.items():
-            if now - gone > (_GONE_FOR_SURE if loop_id in self._erased else _GONE):
-                await self._guarded("sweep", f"deleted loop {loop_id}", self._erase(loop_id, now - gone))
-        if due > now:
-            return
-        await activity.put_off_sweep(self.tables, now + _SWEEP)  # first, so that one that is cut off had its turn
-        noted = await activity.noted(self.tables)
-        for loop_id in (await self.loops.ids()).values():
-            await self._guarded("sweep", f"loop {loop_id}", self._expire(loop_id, noted.get(loop_id, []), now))
-
-    async def _expire(self, loop_id: str, pending: Sequence[activity.Span], now: float) -> None:
-        loop = await self.loops.by_id(loop_id)
-        await self.loops.settle(loop)
-        days = loop.configuration.log_retention_days
-        expired = await retention.expire(self.tables, self.blobs, loop_id, days, bool(pending), now)
-        self.counters.add("log.expired", expired)
-        ends = time.monotonic() + _HOURS
-        await self._guarded("hours", f"loop {loop_id}", self.hours.run(loop.rules(), now, pending, ends))
-        await self._guarded("sweep", loop_id, thinning.thin(self.blobs, self.counters, loop_id, policy.resumes, now))
-        await self._mirror(loop)
-
-    async def _erase(self, loop_id: str, gone_for: float) -> None:
-        """Delete what a deleted loop has stored; twice, since an instance that was late may write in between."""
-        found = await retention.erase(self.tables, self.blobs, loop_id)
-        self._erased.add(loop_id)
-        if not found and gone_for > _GONE_FOR_SURE:
-            await self.loops.forget(loop_id)
-            self._erased.discard(loop_id)
-            self.counters.add("loops.swept")
-
-    async def _guarded(self, what: str, whose: str, work: Awaitable[T]) -> T | None:
-        """The result of some work, or None; its failure is counted and does not hold up the rest."""
-        try:
-            return await work
-        except Exception as e:
-            self.counters.add(f"{what}.failed")
-            fault = None if isinstance(e, StorageError) else e  # whose place in the code is worth knowing
-            log.error("the %s of %s failed and is tried again with the next run: %s", what, whose, e, exc_info=fault)
-            return None
 
     async def drain(self) -> None:
         """Wait until every acknowledged event is in the log or known to be lost; then end the connections."""

@@ -17,7 +17,8 @@ from shared.log.activity import Span
 from shared.log.buckets import Waits
 from shared.log.hours import Hours, Progress
 from shared.log.index import Table
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.join import LoopRules
+from shared.log.joiner import Joiner
 from shared.storage import Blobs
 from shared.storage.memory import MemoryBlobs, MemoryTables
 from tests.journalled import LOOP, Gate, Record, WatchedBlobs, journal

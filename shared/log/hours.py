@@ -22,7 +22,7 @@ from shared.log.activity import Span
 from shared.log.buckets import EARLY, Waits
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased
-from shared.log.joiner import LoopRules
+from shared.log.join import LoopRules
 from shared.log.parts import HOUR, Part
 from shared.storage import Blobs, Conflict, documents
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from shared.log.buckets import EARLY
+from shared.log.buckets import EARLY, Waits
 from shared.log.inbox import matching, order
 from shared.log.records import (
     APPRENTICE,
@@ -48,6 +48,21 @@ class Rules:
     default_reward: float
     aggregation: str
     reward_range: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRules:
+    """A loop as the join sees it: its waits, and its rules at a wait."""
+
+    loop_id: str
+    waits: Waits
+    default_reward: float
+    aggregation: str
+    reward_range: tuple[float, float]
+
+    def at(self, bucket: int) -> Rules:
+        """The rules of events that were ranked in this bucket."""
+        return Rules(self.waits.at(bucket), self.default_reward, self.aggregation, self.reward_range)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,10 +19,10 @@ from shared.counters import Counters
 from shared.log import activity, erasure, index, joined, retention, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
-from shared.log.buckets import EARLY, LONG, Waits, bucket_of, day_of, least_window, next_bucket
+from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.inbox import Inbox
-from shared.log.join import Joined, Rules, decode_events, join, observations_of
+from shared.log.join import Joined, LoopRules, decode_events, join, observations_of
 from shared.log.joined import Window
 from shared.log.load import Load
 from shared.log.reader import Reader
@@ -43,21 +44,6 @@ _MARGIN = 1.0
 """Seconds a bucket must have been closed by the joiner's own reckoning of the storage's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoopRules:
-    """A loop as the join sees it: its waits, and its rules at a wait."""
-
-    loop_id: str
-    waits: Waits
-    default_reward: float
-    aggregation: str
-    reward_range: tuple[float, float]
-
-    def at(self, bucket: int) -> Rules:
-        """The rules of events that were ranked in this bucket."""
-        return Rules(self.waits.at(bucket), self.default_reward, self.aggregation, self.reward_range)
-
-
 class Joiner:
     """The join over one storage account.
 
@@ -74,19 +60,21 @@ class Joiner:
         self._counters = counters
         self._prune = prune
 
-    async def run(self, loop: LoopRules, spans: Sequence[Span], now: float) -> int:
+    async def run(self, loop: LoopRules, spans: Sequence[Span], now: float, until: float = math.inf) -> int:
         """Join every window of a loop that is closed.
 
         Args:
             loop: its rules.
             spans: the loop's noted spans, in order.
             now: the storage's time, and not a moment ahead of it; read before the spans were.
+            until: when it is to begin nothing more, by the monotonic clock.
 
         Returns:
             How many windows this run passed.
         """
-        passed = 0
-        while True:
+        passed = worked = 0
+        while not worked or time.monotonic() < until:
+            worked += 1
             checkpoint, etag = await checkpoints.load(self._blobs, loop.loop_id)
             if past := [span for span in spans if span.end <= checkpoint.watermark]:
                 await activity.note_joined(self._tables, loop.loop_id)  # in case a run died before it did
@@ -119,6 +107,7 @@ class Joiner:
                 self._counters.add("join.rivals")
                 continue
             passed += 1
+        return passed
 
     async def _slice(
         self, loop: LoopRules, checkpoint: Checkpoint, etag: str | None, spans: Sequence[Span], closed: int

@@ -89,7 +89,7 @@ async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending:
     # The join drops them as it goes; this is for a loop that has fallen silent, or whose log was cleared.
     passed = int(checkpoint.watermark if pending else now)
     await drop_journal(tables, blobs, loop_id, day_of(max(0, passed - DAY)))
-    await slices.drop(blobs, loop_id, passed)
+    await slices.drop(blobs, loop_id, checkpoint.watermark)
     return await _prune(blobs, loop_id, checkpoint.since)
 
 

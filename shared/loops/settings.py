@@ -10,7 +10,7 @@ import orjson
 
 from shared.contract.errors import ApiError
 from shared.log.buckets import Waits
-from shared.log.joiner import LoopRules
+from shared.log.join import LoopRules
 from shared.loops import policy
 from shared.loops.keys import NAMES
 from shared.loops.limits import PERSONALIZERS, Limits

@@ -24,7 +24,8 @@ from shared.learning.trainer import Job, Lesson, Trainer, learn
 from shared.log import activity, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of, day_of
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.join import LoopRules
+from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.records import ONLINE
 from shared.log.rows import bucket_of_partition, table_name

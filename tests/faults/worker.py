@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 import function_app  # noqa: F401 - so that instances find it loaded
-import shared.app
 import shared.storage.azure
+import shared.sweep
 from localhost.__main__ import main as serve
 from localhost.azurite import ROOT, die_with_parent
 from localhost.ncrontab import Schedule
@@ -159,9 +159,9 @@ def _arrange(gate: Gate) -> None:
     trainer.MAX_EVENTS = 120
     for module in (journal, rows):
         module.CAPACITY = 3000  # type: ignore[attr-defined]
-    shared.app._SWEEP = 1.0
-    shared.app._GONE = 3.0
-    shared.app._GONE_FOR_SURE = 6.0
+    shared.sweep._SWEEP = 1.0
+    shared.sweep._GONE = 3.0
+    shared.sweep._GONE_FOR_SURE = 6.0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from shared.counters import Counters
 from shared.log import activity, joined, retention, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.join import LoopRules
+from shared.log.joiner import Joiner
 from shared.storage.azure import AzureStorage
 from tests.journalled import T0, Obs, Rank, WatchedBlobs, WatchedTables, journal
 from tests.unit.log.test_router import expected, history

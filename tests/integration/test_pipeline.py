@@ -19,8 +19,8 @@ from shared.learning.trainer import Job, Trainer
 from shared.log import activity, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
-from shared.log.join import Rules, decode_events, join, observations_of
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.join import LoopRules, Rules, decode_events, join, observations_of
+from shared.log.joiner import Joiner
 from shared.log.records import ONLINE, event_key
 from shared.loops import policy, service
 from shared.loops.loops import DEFAULT

@@ -19,9 +19,11 @@ from shared.contract.errors import ApiError
 from shared.learning import registry
 from shared.learning.model import ServingModel
 from shared.learning.signed import Signer, generate_key
+from shared.learning.trainer import Job
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
+from shared.log.join import LoopRules
 from shared.log.records import APPRENTICE
 from shared.loops import policy
 from shared.loops.loops import DEFAULT
@@ -150,6 +152,55 @@ async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
     assert [await app.train_due() for _ in range(6)] == [1] * 6
     assert set(began[:3]) == ids
     assert began[3:] == began[:3]
+
+
+async def test_a_join_that_takes_long_leaves_the_other_loops_to_the_next_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.instance()
+    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
+    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    joined: list[str] = []
+
+    async def run(rules: LoopRules, spans: object, now: float, until: float) -> int:
+        joined.append(rules.loop_id)
+        return 1
+
+    monkeypatch.setattr(app.joiner, "run", run)
+    monkeypatch.setattr("shared.app._JOINING", -1.0)
+    for loop_id in ids:
+        await activity.note_rows(app.tables, activity.Span(0, 60, 0, loop_id, 0.0))
+
+    assert [await app.join_due() for _ in range(6)] == [1] * 6
+    assert set(joined[:3]) == ids
+    assert joined[3:] == joined[:3]
+
+
+async def test_a_training_that_the_host_may_end_lets_others_go_first_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.instance()
+    loop = await app.loops.named(DEFAULT)
+
+    async def run(job: Job, now: float) -> float | None:
+        await noted.wait()
+        raise asyncio.CancelledError  # as when the host ends the run
+
+    async def put_off(*given: Any) -> None:
+        await really(*given)
+        noted.set()
+
+    noted, really = asyncio.Event(), activity.put_off
+    monkeypatch.setattr(activity, "put_off", put_off)
+    monkeypatch.setattr(app.trainer, "run", run)
+    monkeypatch.setattr("shared.app._LONG", 0.0)
+    await activity.note_joined(world.tables, loop.id)
+
+    with pytest.raises(asyncio.CancelledError):
+        await app.train_due()
+
+    (note,) = await activity.untrained(world.tables)
+    assert note.after == pytest.approx(world.now + 900, abs=1)
 
 
 async def test_a_model_is_not_exported_more_often_than_the_loop_says(world: World) -> None:

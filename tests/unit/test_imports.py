@@ -13,10 +13,11 @@ TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_f
 
 LAYERS = (
     ("shared.config", "shared.contract", "shared.counters", "shared.storage"),
-    ("shared.clock", "shared.freshness"),
+    ("shared.clock", "shared.freshness", "shared.guard"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
     ("shared.access", "shared.ranking"),
+    ("shared.sweep",),
     ("shared.app",),
     ("shared.edge",),
 )

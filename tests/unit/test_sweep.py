@@ -130,6 +130,28 @@ async def test_the_deployment_is_swept_once_an_hour_by_one_of_its_instances(worl
     assert (app.counters["log.expired"], other.counters["log.expired"]) == (0, 1)
 
 
+async def test_a_sweep_that_takes_long_goes_on_with_the_next_loop_a_minute_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.instance()
+    ids = [(await app.loops.named(DEFAULT)).id, *[(await app.loops.create(name))[0].id for name in ("a", "b")]]
+    for loop_id in ids:
+        await world.hold(loop_id, 0, 200)
+    monkeypatch.setattr("shared.sweep._LASTS", -1.0)
+
+    async def swept() -> int:
+        return sum([await world.kept(loop_id) == [0] for loop_id in ids])
+
+    await world.begin(app)
+    counts = [await swept()]
+    for _ in range(2):
+        world.now += 61
+        await app.train_due()
+        counts.append(await swept())
+
+    assert counts == [1, 2, 3]
+
+
 async def test_a_clock_that_runs_ahead_expires_nothing(world: World) -> None:
     app = world.instance()
     loop = await app.loops.named(DEFAULT)

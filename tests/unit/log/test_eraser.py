@@ -20,8 +20,9 @@ from shared.log.eraser import QUIET, Eraser
 from shared.log.erasure import Erased, load
 from shared.log.erasures import Record
 from shared.log.hours import Hours
+from shared.log.join import LoopRules
 from shared.log.joined import DSJSON, INDEX, OBSERVATIONS, Window
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.joiner import Joiner
 from shared.log.records import digest_of
 from shared.log.slices import MAIL
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem

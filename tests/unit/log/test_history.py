@@ -11,8 +11,9 @@ from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.erasure import Erasure
 from shared.log.history import MOST, History, Search
+from shared.log.join import LoopRules
 from shared.log.joined import log_path
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.joiner import Joiner
 from shared.log.records import digest_of
 from shared.storage.memory import MemoryBlobs, MemoryTables
 from tests.journalled import LOOP, T0, Obs, Rank, Record, SlotRank, WatchedBlobs, WatchedTables, journal

@@ -12,8 +12,8 @@ import pytest
 from shared.log import hours, joined, merged, parts, retention
 from shared.log.buckets import Waits
 from shared.log.erasure import Erased, Erasure
+from shared.log.join import LoopRules
 from shared.log.joined import Window
-from shared.log.joiner import LoopRules
 from shared.log.records import digest_of
 from shared.storage import Blobs, Conflict, StorageError, Unavailable
 from tests.hourly import DAY, HOUR, MIDNIGHT, WAITS, Hourly, names

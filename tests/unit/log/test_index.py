@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from shared.log import index
 from shared.log.erasure import decode_line
 from shared.log.index import OBSERVED, RANKED
-from shared.log.join import decode_events, join, observations_of
+from shared.log.join import LoopRules, decode_events, join, observations_of
 from shared.log.joined import Window, window_path, write_index
-from shared.log.joiner import LoopRules
 from shared.log.records import Observed, Ranked, decode_observed, digest_of
 from shared.storage.memory import MemoryBlobs
 from tests.journalled import LOOP, T0, Obs, Rank

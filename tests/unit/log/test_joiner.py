@@ -12,9 +12,9 @@ from shared.log import activity, index, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint, Plan
-from shared.log.join import Rules
+from shared.log.join import LoopRules, Rules
 from shared.log.joined import Window
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.joiner import Joiner
 from shared.log.records import digest_of
 from shared.log.rows import RowKey, compress, overflow_path, pack, partition_key, table_name
 from shared.storage import Conflict, StorageError
@@ -371,6 +371,20 @@ async def test_pruning_takes_away_what_is_joined_and_changes_nothing(
         left += [row async for row, _ in pruned.tables.query(table_name(stream, LOOP, day_of(T0)), ("", "~"))]
     kept_from = (await pruned.checkpoint()).watermark - 120
     assert all(int(str(row["PartitionKey"])[3:]) >= kept_from for row in left)
+
+
+async def test_a_join_whose_time_is_over_passes_one_window_and_leaves_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joiner, "MAX_EVENTS", 5)
+    bench = Bench()
+    await bench.write(*(Rank(f"e{n}", T0 + n) for n in range(40)))
+    spans = (await activity.noted(bench.tables))[LOOP]
+    runner = Joiner(bench.tables, bench.blobs, bench.counters)
+
+    assert await runner.run(bench.loop, spans, T0 + LATER, until=-1.0) == 1
+    rest = await runner.run(bench.loop, spans, T0 + LATER)
+
+    assert rest > 1
+    assert len(await bench.lines()) == 40
 
 
 async def test_a_row_that_comes_too_late_alters_no_window(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,9 @@ from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.erasure import Erasure
+from shared.log.join import LoopRules
 from shared.log.joined import Window
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.joiner import Joiner
 from shared.log.rows import table_name
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Unavailable

@@ -14,9 +14,9 @@ from shared.log import activity, joined, joiner, retention, router, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import LONG, Waits, bucket_of
 from shared.log.checkpoint import Checkpoint
-from shared.log.join import decode_events, join
+from shared.log.join import LoopRules, decode_events, join
 from shared.log.joined import Window
-from shared.log.joiner import Joiner, LoopRules
+from shared.log.joiner import Joiner
 from shared.log.load import Load
 from shared.log.reader import Reader
 from shared.log.records import decode_observed, readable
