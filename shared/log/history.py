@@ -30,7 +30,7 @@ from shared.storage import Blobs, Tables
 MOST = 20
 """Times an id was ranked, and windows with observations of it, that one look reads: the last ones."""
 MAX_MARKS = 1_000_000
-"""Pending events whose marks one look reads: 16 MB."""
+"""Events of the journal whose marks one look reads: 16 MB."""
 MAX_OBSERVED = 300_000
 """Pending observations that one look reads: a second of a core."""
 _KEPT = 2 * 86_400
@@ -81,7 +81,7 @@ class _Mark:
 
 
 class _TooMuch(Exception):
-    """More is pending than one look reads."""
+    """More stands in the journal than one look reads."""
 
 
 class Search:
@@ -102,6 +102,7 @@ class Search:
         self._key = event_key(event_id)
         self._digest = digest_of(event_id)
         self._found = History()
+        self._marks_left = MAX_MARKS
         self._more = False
 
     async def run(self, now: float) -> tuple[History, Checkpoint]:
@@ -168,12 +169,12 @@ class Search:
 
     async def _marks(self, start: int, end: int, shards: Sequence[int]) -> AsyncIterator[_Mark]:
         """The places of the event's digest in the journal's rank rows, in order of time."""
-        read, found = 0, []
+        found = []
         columns = ("PartitionKey", "RowKey", "h")
         async for row in self._journal.read(self._loop_id, "rank", start, end, shards, columns):
             marks = unmark(bytes(row["h"]))  # type: ignore[arg-type]
-            read += len(marks)
-            if read > MAX_MARKS:
+            self._marks_left -= len(marks)
+            if self._marks_left < 0:
                 raise _TooMuch
             place = (str(row["PartitionKey"]), str(row["RowKey"]))
             found += [_Mark(time, *place) for digest, time in marks if digest == self._digest]
@@ -219,19 +220,27 @@ class Search:
     async def _repeated(
         self, standing: Sequence[Ranking], checkpoint: Checkpoint, shards: Sequence[int], now: float, erased: Erased
     ) -> list[Ranking]:
-        """The retries of joined events, which no log holds, for as long as the journal's rows stand."""
+        """The retries of joined events, which no log holds, for as long as the journal's rows stand; the last first."""
         found: list[Ranking] = []
-        for ranking in standing:
+        room = max(0, MOST - len(standing))  # a retry must not hide the event that it repeats
+        for ranking in reversed(standing):
             last = ranking.time
             while now - _KEPT < last < checkpoint.watermark:
                 start, end = bucket_of(last), next_bucket(last + EARLY)
                 try:
                     marks = [mark async for mark in self._marks(start, end, shards) if mark.time > last]
                 except _TooMuch:
-                    break
+                    self._found.missing.append(
+                        f"More than {MAX_MARKS} events were ranked beside it or are not joined yet; not all of its "
+                        "retries are told."
+                    )
+                    return found
                 if not marks:
                     break
                 found += await self._rankings(marks, erased)
+                if len(found) >= room:
+                    self._found.missing.append(f"No more than {MOST} times are told; there may be more retries.")
+                    return found[:room]
                 last = marks[-1].time
         return found
 

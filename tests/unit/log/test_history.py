@@ -172,7 +172,41 @@ async def test_too_much_that_is_pending_is_said(log: Log, monkeypatch: pytest.Mo
     assert "More than 5 events are not joined yet" in found.missing[0]
 
     await log.join(T0 + LATER)
-    assert told(await log.find()) == [(1.0, True, False)], "its retries are not looked for"
+    found = await log.find()
+    assert told(found) == [(1.0, True, False)]
+    assert "More than 5 events were ranked beside it" in found.missing[0]
+
+
+async def test_a_chain_of_retries_is_followed_so_far(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    await log.put(*(Rank("e", T0 + 100 * n) for n in range(2 * MOST)))
+    now = T0 + 200 * MOST + LATER
+    await log.join(now)
+    reads = 0
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal reads
+        reads += name.startswith("query")
+
+    found, _ = await Search(WatchedTables(log.tables, gate), log.blobs, LOOP, "e").run(now)
+    assert told(found) == [(0.0, True, False), *((100.0 * n, False, True) for n in range(1, MOST))]
+    assert found.missing == [f"No more than {MOST} times are told; there may be more retries."]
+    all_reads = reads
+
+    # Each turn of a chain reads a part of what all of them may read.
+    reads = 0
+    monkeypatch.setattr(history, "MAX_MARKS", 9)
+    found, _ = await Search(WatchedTables(log.tables, gate), log.blobs, LOOP, "e").run(now)
+    assert told(found) == [(0.0, True, False), *((100.0 * n, False, True) for n in range(1, 5))]
+    assert "More than 9 events" in found.missing[0]
+    assert reads < all_reads / 2
+
+
+async def test_the_last_events_retries_are_found_first(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    await log.put(*(Rank("e", T0 + t) for t in (0, 10, 20, 500, 510)))
+    await log.join(T0 + 2 * LATER)
+    monkeypatch.setattr(history, "MAX_MARKS", 3)
+
+    assert told(await log.find(now=T0 + 2 * LATER))[-2:] == [(500.0, True, False), (510.0, False, True)]
 
 
 async def test_too_many_pending_observations_are_said(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
