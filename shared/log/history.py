@@ -7,6 +7,7 @@ join's watermark on. So the work is bounded by what is pending, and where that i
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -193,18 +194,26 @@ class Search:
         observed = sorted(float(time) for time in table["time"][table["kind"] != RANKED])
         self._more = max(len(ranked), len(observed)) > MOST
         found = {}
-        # However its slashes are spelled.
-        pieces = [orjson.dumps(piece)[1:-1] for piece in self._key.split("/")]
         for window in await self._windows(ranked, DSJSON):
-            for line in await joined.read(self._blobs, self._loop_id, window, erased):
-                if all(piece in line for piece in pieces):
-                    entry = entries.of_line(line)
-                    if event_key(entry.event_id) == self._key:
-                        found[entry.time] = Ranking(entry, entry.time, window, line)
+            lines = await joined.read_whole(self._blobs, self._loop_id, window, DSJSON)
+            for ranking in await asyncio.to_thread(self._rankings_in, window, lines, erased):
+                found[ranking.time] = ranking
         for window in await self._windows(observed, OBSERVATIONS):
             lines = await joined.read_whole(self._blobs, self._loop_id, window, OBSERVATIONS)
             self._found.observed += erased.observations(await asyncio.to_thread(self._own, lines))
         return [found[time] for time in sorted(found)]
+
+    def _rankings_in(self, window: Window, lines: Sequence[bytes], erased: Erased) -> list[Ranking]:
+        """What was ranked by the lines of a window."""
+        # As rank writes it (orjson), however its slashes are spelled; without the member's name, an id of a letter or
+        # two would stand in every line.
+        pieces = [re.escape(orjson.dumps(piece)[1:-1]) for piece in self._key.split("/")]
+        member = re.compile(b'"EventId":"' + b"(?:/|%2[Ff])".join(pieces) + b'"')
+        own = erased.joined([line for line in lines if member.search(line)], window.start)
+        told = [(entries.of_line(line), line) for line in own]
+        return [
+            Ranking(entry, entry.time, window, line) for entry, line in told if event_key(entry.event_id) == self._key
+        ]
 
     async def _windows(self, times: Sequence[float], kind: str) -> list[Window]:
         """The windows of some times, the last ones."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 import pytest
 
 from shared.counters import Counters
-from shared.log import activity, history, merged
+from shared.log import activity, entry, history, merged
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.erasure import Erasure
@@ -122,6 +124,28 @@ async def test_slashes_are_found_however_they_are_spelled(log: Log) -> None:
             found = await log.find(spelled)
             assert [ranking.entry.event_id for ranking in found.rankings] == ["a%2Fb/c"]
             assert len(found.observed) == 1
+
+
+async def test_of_a_window_only_the_own_lines_are_decoded_and_off_the_event_loop(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = 'é"\\[.+/x%2fy'
+    others: list[Record] = [Rank(f"e{n}", T0 + n) for n in range(20)]
+    await log.put(*others, Rank("e", T0 + 1), Rank("e/1", T0 + 1), Rank(odd, T0 + 2), Obs("e", T0 + 3))
+    await log.join(T0 + LATER)
+    decoded: list[threading.Thread] = []
+
+    def of_line(line: bytes) -> entry.Entry:
+        decoded.append(threading.current_thread())
+        return decode(line)
+
+    decode = entry.of_line
+    monkeypatch.setattr(entry, "of_line", of_line)
+    for event_id in ("e", odd, "e%2F1"):
+        decoded.clear()
+        assert told(await log.find(event_id))[0][1:] == (True, False)
+        assert len(decoded) == 1
+        assert decoded[0] is not threading.main_thread()
 
 
 async def test_what_is_erased_or_deleted_is_not_found(log: Log) -> None:
