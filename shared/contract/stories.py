@@ -56,8 +56,10 @@ class ToldObservation(msgspec.Struct, rename="camel", omit_defaults=True):
     time: _Time
     kind: Literal["reward", "activation"]
     arrived: Annotated[Literal["early", "inTime", "late"], _is("Against the reward wait.")]
-    counted: Annotated[bool, _is("Whether it is among what the event's reward is made of.")]
     repeated: Annotated[bool, _is("Whether it repeats another one under the same request id.")]
+    counted: Annotated[
+        bool | UnsetType, _is("Whether it is among what the event's reward is made of, where that is known.")
+    ] = UNSET
     value: Annotated[float | UnsetType, _is("Of a reward.")] = UNSET
     slot: Annotated[str | UnsetType, _is("Of a reward in multi-slot.")] = UNSET
 

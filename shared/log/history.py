@@ -7,6 +7,7 @@ join's watermark on. So the work is bounded by what is pending, and where that i
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -64,11 +65,13 @@ class History:
     Attributes:
         rankings: in order of time.
         observed: in order of time, as the join takes them.
+        observed_since: the time from which on they are all there, but for the last where `missing` says so.
         missing: why there may be more, in sentences for people.
     """
 
     rankings: list[Ranking] = field(default_factory=list)
     observed: list[Observed] = field(default_factory=list)
+    observed_since: float = -math.inf
     missing: list[str] = field(default_factory=list)
 
 
@@ -187,6 +190,7 @@ class Search:
         since, watermark = checkpoint.since, checkpoint.watermark
         table, unsearched = await merged.look_up(self._blobs, self._loop_id, self._digest, since, watermark)
         if unsearched:
+            self._found.observed_since = math.inf
             self._found.missing.append(
                 f"{unsearched} windows of an earlier release have no index yet, and were not searched: look later."
             )
@@ -198,6 +202,9 @@ class Search:
             lines = await joined.read_whole(self._blobs, self._loop_id, window, DSJSON)
             for ranking in await asyncio.to_thread(self._rankings_in, window, lines, erased):
                 found[ranking.time] = ranking
+        buckets = sorted({bucket_of(time) for time in observed})
+        if len(buckets) > MOST:
+            self._found.observed_since = max(self._found.observed_since, buckets[-MOST])
         for window in await self._windows(observed, OBSERVATIONS):
             lines = await joined.read_whole(self._blobs, self._loop_id, window, OBSERVATIONS)
             self._found.observed += erased.observations(await asyncio.to_thread(self._own, lines))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Literal
+
+from msgspec import UNSET, UnsetType
 
 from shared.contract.stories import (
     ToldAction,
@@ -20,6 +23,7 @@ from shared.log import entry as entries
 from shared.log.buckets import BUCKET, EARLY, Waits, bucket_of, iso, next_bucket
 from shared.log.entry import Entry
 from shared.log.history import History, Ranking
+from shared.log.inbox import matching
 from shared.log.records import Observed
 from shared.ranking.model_cache import NO_MODEL
 from shared.ranking.sampling import seed, uniform_hash
@@ -46,7 +50,7 @@ def tell(
         state="retry" if ranking.retry else "pending" if pending else "joined",
         ranked=_rank(ranking, loop_id),
         decision=_decision(entry),
-        activated=next((o.time for o in told if o.kind == "activation" and o.counted), None),
+        activated=next((o.time for o in told if o.kind == "activation" and o.counted is True), None),
         observations=told,
         pending_until=iso(joinable(ranking.time, waits)) if pending else None,
         window=ToldWindow(iso(window.start), iso(window.end)) if window else None,
@@ -104,39 +108,61 @@ def _rewards(entry: Entry) -> Iterator[ToldReward]:
 def _observations(history: History, ranking: Ranking, waits: Waits) -> Iterator[ToldObservation]:
     """The observations that count for the event, and those that would have, had they not come early, late or twice."""
     times = [other.time for other in history.rankings if not other.retry]
-    left = _noted(ranking.entry) if ranking.window else None
-    wait = waits.at(bucket_of(ranking.time))
+    known = ranking.time - EARLY >= history.observed_since
+    left = _noted(ranking.entry) if ranking.window and known else None
+    counting, end = _counting(history.observed, ranking, waits.at(bucket_of(ranking.time)), left)
     seen: set[tuple[str, str]] = set()
     for o in history.observed:
-        repeated = o.q is not None and (o.q, o.k) in seen
-        if o.q is not None:
-            seen.add((o.q, o.k))
-        after = o.t - ranking.time
         arrived: Literal["early", "inTime", "late"] = (
-            "early" if after <= -EARLY else "inTime" if after < wait else "late"
+            "early" if o.t - ranking.time <= -EARLY else "inTime" if o.t < end else "late"
         )
-        weight = 0 if repeated else _weight(o, ranking.entry)
-        if left is not None and weight and arrived != "early":
-            # The line knows what counted; the wait may have been another one when it was joined.
-            arrived = "inTime" if weight <= left else "late"
-            left = left - weight if arrived == "inTime" else 0
+        repeated = False
+        if o.q is not None and arrived != "early":
+            repeated = (o.q, o.k) in seen
+            seen.add((o.q, o.k))
+        counted: bool | UnsetType = id(o) in counting
+        if not known and arrived != "early" and not repeated and _weight(o, ranking.entry):
+            counted = UNSET
         nearest = max((time for time in times if time <= o.t), default=times[0])
         if arrived == "inTime" or nearest == ranking.time:
-            yield from _told(o, ranking.entry, arrived, arrived == "inTime" and weight > 0, repeated)
+            yield from _told(o, ranking.entry, arrived, counted, repeated)
+
+
+def _counting(observed: Sequence[Observed], ranking: Ranking, wait: float, left: int | None) -> tuple[set[int], float]:
+    """Those of the observations, by identity, that count for the event, and the time from which on one is late.
+
+    Args:
+        observed: in order of arrival.
+        ranking: the event.
+        wait: its reward wait by now, in seconds.
+        left: how many its line holds, for the wait may have been another one when it was joined; None if not known.
+    """
+    time, entry, end = ranking.time, ranking.entry, ranking.time + wait
+    counting: set[int] = set()
+    for o in matching(observed, time, wait if left is None else math.inf).observations:
+        if not (weight := _weight(o, entry)):
+            continue
+        if left is not None:
+            if weight > left:
+                return counting, min(end, o.t)
+            left -= weight
+            end = max(end, math.nextafter(o.t, math.inf))
+        counting.add(id(o))
+    return counting, end
 
 
 def _told(
-    o: Observed, entry: Entry, arrived: Literal["early", "inTime", "late"], counted: bool, repeated: bool
+    o: Observed, entry: Entry, arrived: Literal["early", "inTime", "late"], counted: bool | UnsetType, repeated: bool
 ) -> Iterator[ToldObservation]:
     time = iso(o.t)
     if o.k == "a":
-        yield ToldObservation(time, "activation", arrived, counted, repeated)
+        yield ToldObservation(time, "activation", arrived, repeated, counted)
     elif o.s is None:
-        yield ToldObservation(time, "reward", arrived, counted, repeated, o.v)
+        yield ToldObservation(time, "reward", arrived, repeated, counted, o.v)
     else:
         known = _slots(entry)
         for slot, value in o.s:
-            yield ToldObservation(time, "reward", arrived, counted and slot in known, repeated, value, slot)
+            yield ToldObservation(time, "reward", arrived, repeated, counted if slot in known else False, value, slot)
 
 
 def _noted(entry: Entry) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import msgspec
@@ -267,5 +268,18 @@ async def test_it_is_said_how_many_windows_of_the_first_release_were_not_searche
 
     monkeypatch.setattr(merged, "MAX_BARE", 0)
     found = await log.find()
-    assert found.rankings == []
+    assert (found.rankings, found.observed_since) == ([], math.inf)
     assert "1 windows of an earlier release have no index yet" in found.missing[0]
+
+
+async def test_from_when_on_all_observations_were_read_is_told(log: Log) -> None:
+    await log.put(Rank("e", T0 + 1), *(Obs("e", T0 + 2 + 60 * n) for n in range(MOST + 5)))
+    now = T0 + 60 * MOST + LATER
+    assert (await log.find(now=now)).observed_since == -math.inf
+    await log.join(now)
+
+    found = await log.find(now=now)
+
+    assert found.observed_since == T0 + 60 * 5
+    since = [o.t - T0 for o in found.observed if o.t >= found.observed_since]
+    assert since == [2 + 60 * n for n in range(5, MOST + 5)]

@@ -20,6 +20,7 @@ from shared.learning.model import ServingModel
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import Version
 from shared.log import entry as entries
+from shared.log import inbox
 from shared.log.buckets import Waits
 from shared.log.entry import Entry
 from shared.log.erasure import NOTHING
@@ -240,6 +241,56 @@ def test_what_counted_is_told_by_the_log_whatever_the_wait_is_by_now(wait: float
     assert told.activated == told.observations[4].time
     assert [(reward.aggregated, reward.learned) for reward in told.rewards] == [(pytest.approx(0.6),) * 2]
     assert (told.state, told.pending_until, told.ranked.subject) == ("joined", None, True)
+
+
+def told(history: History, ranking: Ranking, wait: float = 600.0) -> list[tuple[object, ...]]:
+    event = tell(history, ranking, ID, Waits(((0, wait),)), None, ToldReplay())
+    return [(o.value, o.arrived, o.counted, o.repeated) for o in event.observations]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_request_id_that_came_before_the_event_repeats_nothing(joined: bool) -> None:
+    key = "e\0/é"
+    observed = [Observed(key, T0 + t, "r", v, q="one") for t, v in ((-300.0, 0.1), (1.0, 0.2), (2.0, 0.3))]
+    pending, held = logged(decided(BODY, Held(), loop()), observed)
+    ranking = Ranking(held, T0 + 0.5, Window(T0, T0 + 60)) if joined else Ranking(pending, T0 + 0.5)
+
+    assert len(held.observed) == 1
+    assert told(History([ranking], observed), ranking) == [
+        (0.1, "early", False, False),
+        (0.2, "inTime", True, False),
+        (0.3, "inTime", False, True),
+    ]
+
+
+@pytest.mark.parametrize("wait", [5.0, 600.0, 6000.0])
+def test_of_a_flood_as_many_are_told_to_count_as_the_join_takes(wait: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MOST", 3)
+    key = "e\0/é"
+    observed = [Observed(key, T0 + 1.0 + n, "r", n / 10) for n in range(5)] + [Observed(key, T0 + 9.0, "a")]
+    pending, held = logged(decided(BODY, Held(), loop()), observed)
+    of_log = Ranking(held, T0 + 0.5, Window(T0, T0 + 60))
+    of_journal = Ranking(pending, T0 + 0.5)
+
+    assert len(held.observed) == 4
+    wanted = [True, True, True, False, False, True]
+    assert [row[2] for row in told(History([of_log], observed), of_log, wait)] == wanted
+    if wait >= 600.0:
+        assert [row[2] for row in told(History([of_journal], observed), of_journal, wait)] == wanted
+
+
+def test_what_counted_is_not_told_where_observations_were_not_read() -> None:
+    key = "e\0/é"
+    observed = [Observed(key, T0 + t, "r", 0.1 * t) for t in (1.0, 2.0, 700.0)]
+    unread = [Observed(key, T0 + 0.6, "r", 0.0), Observed(key, T0 - 200.0, "r", 0.0)]
+    _, held = logged(decided(BODY, Held(), loop()), [*unread, *observed])
+    ranking = Ranking(held, T0 + 0.5, Window(T0, T0 + 60))
+
+    for since in (T0 + 0.9, T0 - 119.4):
+        cut = told(History([ranking], observed, observed_since=since), ranking)
+        assert [row[1:3] for row in cut] == [("inTime", msgspec.UNSET)] * 2 + [("late", msgspec.UNSET)]
+    whole = told(History([ranking], [unread[0], *observed], observed_since=T0 - 119.5), ranking)
+    assert [row[2] for row in whole] == [True, True, True, False]
 
 
 def test_rewards_of_slots_are_told_by_slot() -> None:
