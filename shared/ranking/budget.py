@@ -42,8 +42,20 @@ _TERM_MADE = 1000
 _SLOT = 7
 """How much dearer a pass is in multi-slot: VW makes the actions' examples anew for each slot, and its own interactions
 with the slot besides."""
-_SLOT_TERMS = 4
+_SLOT_TERMS = 6
 """The same for the combinations of namespaces."""
+_SLOT_LISTS = 4
+"""The same for the lists of them."""
+
+
+def check_body(body: bytes) -> None:
+    """Refuse a body that no budget admits, before it takes its time: 3 MB or more.
+
+    Raises:
+        ApiError: PayloadSizeExceeded.
+    """
+    if (size := len(body)) > (most := MAX_WORK // _BYTE):
+        raise ApiError("PayloadSizeExceeded", f"The body has {size} bytes; at most {most} are allowed for this call.")
 
 
 def check_budget(
@@ -149,7 +161,7 @@ def _pass(
 def _listing(known: int, interactions: tuple[str, ...], problem: Problem) -> int:
     """What the lists of combinations cost that VW makes when it gets to know a namespace."""
     terms = sum(_terms(spec, known) for spec in interactions if ":" in spec)
-    return _TERM_MADE * terms * (_SLOT_TERMS if problem is Problem.MULTI_SLOT else 1)
+    return _TERM_MADE * terms * (_SLOT_LISTS if problem is Problem.MULTI_SLOT else 1)
 
 
 def _terms(spec: str, namespaces: int) -> int:

@@ -15,6 +15,7 @@ from shared.log.journal import Full, Journal
 from shared.log.records import mark
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
+from shared.ranking.budget import check_body
 from shared.ranking.decision import Decision, log_line
 from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held, ModelCache
@@ -66,13 +67,15 @@ class Ranker:
             subject: the tag of the event's subject, or None.
 
         Raises:
-            ApiError: as `decide`, or OperationNotAllowed when the log takes nothing more, when the event is known to
-                have missed its bucket or, if strict, when it is not known to be durable in time.
+            ApiError: as `check_body` and `decide`, or OperationNotAllowed when the log takes nothing more, when the
+                event is known to have missed its bucket or, if strict, when it is not known to be durable in time.
         """
+        check_body(body)
         return await self._answer(loop, body, subject, rank_request(body), decide)
 
     async def rank_slots(self, loop: Loop, body: bytes, subject: str | None = None) -> Answer:
         """The same for a multi-slot call."""
+        check_body(body)
         return await self._answer(loop, body, subject, multi_slot_rank_request(body), decide_slots)
 
     async def _answer(

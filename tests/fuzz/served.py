@@ -21,7 +21,7 @@ from shared.contract.errors import STATUS
 from shared.edge import erasures, evaluations, logs, web
 from shared.edge.calls import Operation
 from shared.learning import registry, trial
-from shared.learning.model import ModelError, ServingModel
+from shared.learning.model import ModelError
 from shared.loops.policy import Problem
 from shared.ranking.action_cache import ActionCache
 from shared.storage.memory import MemoryBlobs, MemoryContainers, MemoryTables
@@ -146,9 +146,9 @@ class Served:
             if document.route.operation in RANKS and name in POLICIES:
                 loop = await self.app.loops.named(name)
                 held = await self.app.models.get(loop)
-                self.app.models._entries[loop.id].open(held.exploration)
-                if seen:
-                    _show(self.app.models._entries[loop.id].held.model, POLICIES[name].problem)
+                held = self.app.models._entries[loop.id].open(held.exploration)
+                if seen and held.model:  # a document may have deleted it
+                    held.meet(frozenset(INITIALS))
             self.app.ranker._cache = ActionCache()
             least = min(least, (await self.send(document))[1])
         return least
@@ -176,13 +176,3 @@ def _request(method: str, path: str, query: Any, headers: Any, body: bytes) -> f
 async def _published(url: str) -> bytes:
     """What a tenant publishes: one key."""
     return orjson.dumps({"keys": [{"kty": "RSA", "kid": "x", "n": _N, "e": "AQAB"}]})
-
-
-def _show(serving: ServingModel | None, problem: Problem) -> None:
-    """Show every namespace to a model."""
-    assert serving is not None
-    context = ",".join(f'"{initial}space":[1]' for initial in INITIALS)
-    slots = ',"_slots":[{"_id":"s","_tag":"seed=1","sj":[{"x":1}]}]' if problem is Problem.MULTI_SLOT else ""
-    action = '{"_tag":"a","i":{"constant":1,"id":"a"},"j":[{"x":1}]}'
-    example = f'{{"FromUrl":[{{{context}}}],"_multi":[{action}]{slots}}}'.encode()
-    _ = serving.score_slots(example) if slots else serving.score(example)

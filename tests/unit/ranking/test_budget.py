@@ -16,7 +16,7 @@ from shared.contract.errors import ApiError
 from shared.loops import policy
 from shared.loops.policy import Policy
 from shared.ranking import budget
-from shared.ranking.budget import MAX_WORK, Crossed, check_budget
+from shared.ranking.budget import MAX_WORK, Crossed, check_body, check_budget
 from shared.ranking.features import Action, Context, example, sanitise_action, sanitise_context
 from tests.unit.ranking.trained import SINGLE, SLOTS
 
@@ -194,6 +194,15 @@ def test_a_refusal_says_what_was_counted_and_what_to_do() -> None:
 
     assert "up to 3000 features for each of its 10 actions" in caught.value.message
     assert "of which 30000000 are served. Send fewer features" in caught.value.message
+
+
+def test_a_body_that_no_budget_admits_is_refused_unread() -> None:
+    check_body(bytes(3_000_000))
+    with pytest.raises(ApiError) as caught:
+        check_body(bytes(3_000_001))
+
+    assert (caught.value.code, caught.value.target) == ("PayloadSizeExceeded", None)
+    assert "has 3000001 bytes; at most 3000000" in caught.value.message
 
 
 def test_a_policy_without_interactions_takes_what_can_be_read() -> None:

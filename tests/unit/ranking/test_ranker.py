@@ -138,6 +138,17 @@ async def test_slots_that_were_left_without_an_action_are_counted() -> None:
     assert 5 < empty < 35
 
 
+async def test_a_body_that_no_budget_admits_is_refused_unread() -> None:
+    parts = Parts()
+    too_large = BODY.ljust(3_000_001)
+
+    for call in (parts.ranker.rank, parts.ranker.rank_slots):
+        with pytest.raises(ApiError) as caught:
+            await call(LOOP, too_large)
+        assert caught.value.code == "PayloadSizeExceeded"
+    assert (await parts.ranker.rank(LOOP, BODY.ljust(3_000_000))).durable
+
+
 async def test_an_answer_does_not_wait_longer_than_the_deadline() -> None:
     gate = Gate()
     parts = Parts(tables=gate)
