@@ -111,7 +111,7 @@ POINTS = (
     Point("hours.window.read", "get <window>.(observations|dsjson).zst", "Hours._pass"),
     Point("hours.index", "put loops/<loop>/index/.*"),
     Point("hours.table", "put loops/<loop>/parquet/.*"),
-    Point("hours.older", "names loops/<loop>/(index|parquet)/.*", "Hours._pass"),
+    Point("hours.older", "names loops/<loop>/(index|parquet)/.*"),
     Point("hours.move", "put loops/<loop>/hours.json"),
     # Sweep: retention, and what deleted loops have left
     Point("sweep.turn", "put activity sweep"),

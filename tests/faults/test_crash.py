@@ -15,8 +15,9 @@ import msgspec
 import pytest
 
 from localhost.azurite import Azurite
+from shared.learning import thinning
 from shared.log import checkpoint as checkpoints
-from shared.log import index, joined, retention, rows
+from shared.log import hours, index, joined, retention, rows
 from shared.log.joined import Window
 from shared.log.records import Observed, decode_observed, encode_observed
 from shared.loops import deployment as deployments
@@ -36,7 +37,7 @@ ROUND = 120
 WANDERING = 20
 """Kills at points drawn by lot that `make test` adds where there are few others, while rows grow old enough to go."""
 MATRIX_SECONDS = 400.0
-QUIET = 8.0
+QUIET = 5.0
 """Seconds without a new point, after which those are made to come about that need a crash first."""
 OLD = 5.0
 """Seconds from one lot of what retention is to delete to the next, while it is needed."""
@@ -73,15 +74,18 @@ class Storm:
 
     def matrix(self) -> None:
         """Kill at each point, before and after the call, until none is left."""
-        faults = self.kind.faults()
+        faults, founders = self.kind.faults(), list[Instance]()
         deadline = time.monotonic() + MATRIX_SECONDS
         quiet = old = time.monotonic()
         while left := [fault for fault in faults if not self._claim(fault).exists()]:
             assert time.monotonic() < deadline, f"never came about: {left}"
             # A deployment is founded once: nothing else must cut that off.
             first = [fault for fault in left if fault.point.endswith(".found")]
+            while founders and not first:
+                self.fleet.signal(founders.pop(), signal.SIGKILL)
             while len(self.fleet.live) < self.kind.rivals:
-                self.fleet.start(first or faults, claims=self._claims)
+                instance = self.fleet.start(first or faults, claims=self._claims)
+                founders += [instance] if first else []
             if self._buried(0.5):
                 quiet = time.monotonic()
             elif time.monotonic() > quiet + QUIET:
@@ -89,6 +93,8 @@ class Storm:
                 for fault in left:
                     if fault.point in needed:
                         self._claim(Fault(needed[fault.point], AFTER)).unlink(missing_ok=True)
+                # Some things a process does only while it is new.
+                self.fleet.signal(self._chance.choice(self.fleet.live), signal.SIGKILL)
                 quiet = time.monotonic()
             if time.monotonic() > old + OLD and any(fault.point.startswith(("retention.", "hours.")) for fault in left):
                 asyncio.run(leave_something_old(self._storage))
@@ -149,6 +155,8 @@ async def leave_something_old(storage: str) -> None:
         hour = int(time.time()) // 3600 * 3600 - 3 * 3600
         line = encode_observed(Observed("of long ago", hour + 1.0, "r", 1.0, None, "q"))
         closed = Window(hour, hour + 5)  # which is to become Parquet
+        for progress in (hours.progress_path(loop_id), thinning.progress_path(loop_id)):
+            await azure.blobs.delete(progress)  # or what is done once could be done while nobody kills
         await joined.write(azure.blobs, loop_id, closed, joined.OBSERVATIONS, [line])
         await joined.write_index(azure.blobs, loop_id, closed, index.of([], [decode_observed(line)]))
         checkpoint, etag = await checkpoints.load(azure.blobs, loop_id)
