@@ -21,6 +21,8 @@ from shared.log.checkpoint import Checkpoint
 from shared.storage import Blobs, Tables
 
 HOUR, DAY = 3600, 86_400
+_OPEN = 600
+"""Seconds after which surely no bucket is open any more: the longest grace, and what may lie before an event."""
 MOST = 50_000
 """Blobs of the log that one run deletes: a minute's work or so. The next run goes on."""
 _AT_ONCE = 16
@@ -89,7 +91,8 @@ async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending:
     # The join drops them as it goes; this is for a loop that has fallen silent, or whose log was cleared.
     passed = int(checkpoint.watermark if pending else now)
     await drop_journal(tables, blobs, loop_id, day_of(max(0, passed - DAY)))
-    await slices.drop(blobs, loop_id, checkpoint.watermark)
+    # What is noted since then may be of buckets that were still open: a slice that ends in them is not over.
+    await slices.drop(blobs, loop_id, max(checkpoint.watermark, passed - _OPEN))
     return await _prune(blobs, loop_id, checkpoint.since)
 
 
