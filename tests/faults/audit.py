@@ -16,8 +16,8 @@ import orjson
 
 from shared.learning import registry
 from shared.learning.model import Learner
+from shared.log import activity, index, joined, rows
 from shared.log import checkpoint as checkpoints
-from shared.log import index, joined, rows
 from shared.log.buckets import EARLY, next_bucket
 from shared.log.checkpoint import Checkpoint
 from shared.log.join import decode_events, join, observations_of
@@ -224,8 +224,10 @@ async def all_learned(storage: str, ended: float) -> bool:
         version, _ = await registry.current(azure.blobs, loop_id)
         old = await azure.blobs.names(f"loops/{loop_id}/joined/year=2020")
         old += await azure.tables.names(f"rank{loop_id}2020") + await azure.tables.names(f"obs{loop_id}2020")
-        learned = version is not None and version.trained_through > ended
-        return checkpoint.watermark > ended and learned and not deployment.deleted and not old
+        # A loop that nothing is noted of has nothing to join, and its mark stays where it is.
+        whole = checkpoint.watermark > ended or loop_id not in await activity.noted(azure.tables)
+        learned = version is not None and version.trained_through >= min(checkpoint.watermark, ended)
+        return whole and learned and not deployment.deleted and not old
 
 
 async def audit(storage: str, traffic: Traffic, pruned: bool = False, killed: bool = True) -> Found:
