@@ -37,10 +37,9 @@ class Point:
 
     Attributes:
         name: what tests call it.
-        call: the calls it makes, as `_spell` spells them: a pattern in which <loop>, <day>, <window> and <version>
-            stand for what they say.
+        call: the calls it makes, as `_spell` spells them: a pattern with the words of `_WORDS` in it.
         within: the function, by its qualified name, on whose behalf the call is made; any if empty.
-        needs: another point, behind which an end makes this one come about; none if it comes about by itself.
+        needs: the point behind which an end makes this one come about, if it does not come about by itself.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Point:
 
 POINTS = (
     Point("clock.probe", "put clock clock"),
-    # Settings
     Point("deployment.read", "(get|get_changed) deployment.json"),
     Point("deployment.found", "put deployment.json", "Loops._found"),
     Point("deployment.write", "put deployment.json"),
@@ -91,7 +89,7 @@ POINTS = (
     Point("activity.trained", "delete activity train", "trained"),
     Point("activity.put_off", "put activity train", "put_off"),
     Point("train.checkpoint", "get loops/<loop>/join.json", "App._train"),
-    Point("train.list", "names loops/<loop>/joined/.*", "windows"),
+    Point("train.list", "(names|folders) loops/<loop>/joined/.*", "windows"),
     Point("train.read", "get <window>.dsjson.zst", "Trainer._extend"),
     Point("thin.pointer", "get loops/<loop>/models/current.json", "thin"),
     Point("pointer.read", "get loops/<loop>/models/current.json"),
@@ -176,8 +174,7 @@ class Gate:
 
     Args:
         faults: where.
-        tell: called with what comes about: "fault" and the point with its side, or "unnamed" and a call that is none
-            of the points.
+        tell: called with "fault" and a point with its side, or "unnamed" and a call that is none of the points.
         number: the signal that ends it.
         claims: a folder in which processes note the faults that they take, so that each is taken once, at whichever
             time it comes about; None where each process takes its own.
