@@ -21,6 +21,7 @@ from shared.config import Config
 from shared.contract.stories import Story, ToldEvent
 from shared.edge import web
 from shared.learning import registry
+from shared.learning.rebuild import Rebuilder
 from shared.learning.registry import MODEL
 from shared.log.subject import HEADER
 from shared.loops.loops import DEFAULT
@@ -362,6 +363,7 @@ async def test_what_is_not_learned_repeatably_is_kept_and_what_is_gone_is_said(w
     loop_id = await world.loop_id()
     for name in await registry.listed(world.blobs, loop_id):
         await world.blobs.delete(registry.model_path(loop_id, name))
+    world.app.rebuilder = Rebuilder(world.blobs, world.app.counters)  # as on an instance that has kept none in memory
 
     told = (await world.event("bag-3-0")).replay
     assert told.answer is msgspec.UNSET
