@@ -19,7 +19,7 @@ from shared.ranking.walk import Namespaces
 
 MAX_WORK = 30_000_000
 """What a request may cost: about 20 ms of one core."""
-_NODE = 700
+_NODE = 900
 """What a member, an array item or an object costs until VW has it."""
 _BYTE = 10
 """The same for a byte of the example: written, read by VW, compressed for the log."""

@@ -217,9 +217,9 @@ def test_what_is_read_counts_by_nodes_and_by_bytes() -> None:
     actions = [action_of(0, many(1))]
     base = counted(context_of(), actions, nothing)
 
-    assert counted(few, actions, nothing) > base + 11 * 700
+    assert counted(few, actions, nothing) > base + 11 * 900
     assert counted(long, actions, nothing) > base + 10 * 60_000
-    assert counted(nested, actions, nothing) >= base + 3 * 700
+    assert counted(nested, actions, nothing) >= base + 3 * 900
     assert not taken(context_of(*({f"s{n}": "x" * 60_000} for n in range(50))), actions, nothing)
 
 
@@ -318,7 +318,7 @@ def test_each_slot_scores_the_actions_that_are_left() -> None:
 def read(context: Context, actions: list[Action]) -> int:
     """What it costs to read a request without slots."""
     parts: list[Context | Action] = [context, *actions]
-    return sum(700 * part.nodes + 10 * len(part.example) for part in parts)
+    return sum(900 * part.nodes + 10 * len(part.example) for part in parts)
 
 
 @pytest.mark.parametrize("spec", ["Fj", "sj", "Fsj", "uj", "::"])
@@ -354,7 +354,7 @@ def test_each_slot_counts_as_the_largest() -> None:
     of = policy.read(SLOTS)
     context, actions = context_of(many(5)), [action_of(n, many(3)) for n in range(4)]
     small, large = context_of(many(1)), context_of(many(7))
-    spared = 700 * 6 + 10 * (len(large.example) - len(small.example))
+    spared = 900 * 6 + 10 * (len(large.example) - len(small.example))
 
     mixed = counted(context, actions, of, (small, large))
     assert mixed == counted(context, actions, of, (large, large)) - spared
