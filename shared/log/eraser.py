@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -96,7 +96,7 @@ class Eraser:
         alone = {e.id: Erased([e], found) for e in aim.checkpoint.erasures if e.ready}
         saved = self._steady()
         async for cursor, looks in Scan(self._tables, self._blobs, loop_id, aim, kept.note).places(passing.cursor):
-            seen = [self._count(kept.held, passing, alone, one) for one in await asyncio.gather(*looks)]
+            seen = [self._count(kept.held, passing, alone, one) for one in await _all(looks)]
             passing.cursor, late = cursor, self._steady() > until
             if any(seen) or late or cursor == END or self._steady() > saved + _SAVED:
                 await kept.save()
@@ -217,3 +217,13 @@ def _tally(progress: Progress, erasure: Erasure) -> Tally:
 
 def _marks(data: bytes) -> set[bytes]:
     return {data[n : n + MARK_BYTES] for n in range(0, len(data), MARK_BYTES)}
+
+
+async def _all(looks: Sequence[Awaitable[Seen]]) -> list[Seen]:
+    """What all looks saw. Where one fails, the others come to their end first: they may be rewriting something."""
+    seen: list[Seen] = []
+    for one in await asyncio.gather(*looks, return_exceptions=True):
+        if isinstance(one, BaseException):
+            raise one
+        seen.append(one)
+    return seen
