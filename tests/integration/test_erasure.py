@@ -26,7 +26,7 @@ from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage.azure import AzureStorage
 from tests.contract.conftest import KEY as DEPLOYMENT_KEY
 from tests.contract.conftest import Deployment, deployment
-from tests.integration.test_logs import TimedTables
+from tests.integration.timed import TimedTables
 from tests.unit.edge.inmemory import KEY, InMemory
 from tests.unit.edge.test_erasures import Pauses
 

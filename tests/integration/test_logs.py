@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,40 +28,15 @@ from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
 from shared.log.joined import Window
 from shared.loops.loops import DEFAULT
-from shared.storage import Blobs, Row, Tables
+from shared.storage import Blobs
 from shared.storage.azure import AzureStorage, open_container
 from shared.storage.memory import MemoryBlobs
+from tests.integration.timed import TimedTables
 
 DAY = 86_400
 HOUR = 3600.0
 CONTEXT = [{"when": "noon"}]
 ACTIONS = [{"id": f"a{n}", "features": [{"x": n}]} for n in range(3)]
-
-
-class TimedTables:
-    """Tables of Azurite whose clock is moved by hand."""
-
-    def __init__(self, world: "World", tables: Tables) -> None:
-        self._world = world
-        self._tables = tables
-
-    async def put(self, table: str, row: Row) -> float:
-        await self._tables.put(table, row)
-        return self._world.now
-
-    def query(
-        self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
-    ) -> AsyncIterator[tuple[Row, str]]:
-        return self._tables.query(table, partitions, select)
-
-    async def delete(self, table: str, partition: str, row: str, etag: str | None = None) -> None:
-        await self._tables.delete(table, partition, row, etag)
-
-    async def names(self, prefix: str) -> list[str]:
-        return await self._tables.names(prefix)
-
-    async def drop(self, table: str) -> None:
-        await self._tables.drop(table)
 
 
 class World:

@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import azure.functions as func
@@ -26,8 +26,8 @@ from shared.learning.registry import MODEL
 from shared.log.subject import HEADER
 from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
-from shared.storage import Row, Tables
 from shared.storage.azure import AzureStorage
+from tests.integration.timed import TimedTables
 
 DAY, HOUR = 86_400.0, 3600.0
 KEY = "k"
@@ -37,32 +37,6 @@ ODD = ["a/b", "a%2Fc d", "é🎉\u2028", 'quo"te\\', "nul\0in", "..", "?x=1&y#z"
 ACTIONS: list[dict[str, Any]] = [{"id": f"a{n}", "features": [{"topic": f"t{n}"}]} for n in range(5)]
 ODD_ACTIONS = [{"id": name, "features": [{"x": n, "été": {"q": [1, 2]}}]} for n, name in enumerate(ODD)]
 BAG = "--cb_explore_adf --bag 3 --power_t 0 -l 0.1 -q ::"
-
-
-class TimedTables:
-    """Tables of Azurite whose clock is moved by hand."""
-
-    def __init__(self, world: World, tables: Tables) -> None:
-        self._world = world
-        self._tables = tables
-
-    async def put(self, table: str, row: Row) -> float:
-        await self._tables.put(table, row)
-        return self._world.now
-
-    def query(
-        self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
-    ) -> AsyncIterator[tuple[Row, str]]:
-        return self._tables.query(table, partitions, select)
-
-    async def delete(self, table: str, partition: str, row: str, etag: str | None = None) -> None:
-        await self._tables.delete(table, partition, row, etag)
-
-    async def names(self, prefix: str) -> list[str]:
-        return await self._tables.names(prefix)
-
-    async def drop(self, table: str) -> None:
-        await self._tables.drop(table)
 
 
 class World:
