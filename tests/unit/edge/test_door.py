@@ -84,6 +84,17 @@ async def test_events_and_other_calls_have_places_of_their_own(
     assert served.app.admission.idle is True
 
 
+async def test_a_body_that_is_only_announced_shuts_nobody_out(served: InMemory) -> None:
+    announced = enter(served.app, "loops/made-up/personalizer/v1.0/rank", 90_000_000)
+
+    assert announced is not None
+    leave = enter(served.app, "personalizer/v1.0/rank", 1000)
+    assert leave is not None
+    announced()
+    leave()
+    assert served.app.admission.idle is True
+
+
 async def test_loops_are_told_apart_once_they_are_known(served: InMemory, events: Taken) -> None:
     key, _ = await served.make_loop("news")
     for _ in range(2):

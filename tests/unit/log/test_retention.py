@@ -9,7 +9,7 @@ import pytest
 
 from shared.counters import Counters
 from shared.learning.trainer import Job, Trainer
-from shared.log import activity, joined, joiner, retention
+from shared.log import activity, joined, joiner, retention, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of
 from shared.log.checkpoint import Checkpoint, Plan
@@ -18,6 +18,7 @@ from shared.log.join import LoopRules
 from shared.log.joined import Window
 from shared.log.joiner import Joiner
 from shared.log.rows import table_name
+from shared.log.slices import Slice
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -519,3 +520,14 @@ async def test_an_erased_loop_of_many_blobs_goes_in_several_runs(log: Log, monke
 
     assert [await retention.erase(log.tables, log.blobs, LOOP) for _ in range(4)] == [3, 3, 1, 0]
     assert await log.starts() == []
+
+
+async def test_of_a_silent_loop_a_slice_that_has_just_ended_is_kept(log: Log) -> None:
+    now = T0 + 10 * DAY
+    await log.reach(Checkpoint(watermark=T0))
+    for end in (now - 3600, now - 5):  # into the buckets of the last one an event may just have come
+        await log.blobs.put(slices.path(LOOP, Slice(end - 3600, end), slices.RANKS), b"")
+
+    await log.expire(-1, float(now))
+
+    assert await slices.stored(log.blobs, LOOP, slices.RANKS) == [Slice(now - 3605, now - 5)]
