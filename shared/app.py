@@ -37,8 +37,9 @@ from shared.loops.loops import Loops
 from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
-from shared.storage import Blobs, Container, OpenContainer, Tables
+from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
+from shared.work import Work
 
 log = logging.getLogger("rankloop")
 
@@ -73,7 +74,7 @@ class App:
 
     Args:
         settings: of the deployment.
-        tables, blobs: its storage.
+        tables, blobs, queues: its storage; without queues no work can be sent.
         close: ends the connections to it.
         open_container: opens the containers that logs are mirrored to.
         counters: where the storage counts, too.
@@ -87,10 +88,12 @@ class App:
         close: Callable[[], Awaitable[None]] | None = None,
         open_container: OpenContainer = _open_container,
         counters: Counters | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self.config = settings
         self.tables = tables
         self.blobs = blobs
+        self.queues: Queues = queues or NoQueues()
         self.counters = counters or Counters()
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "clock", "RowKey": "probe"}))
         self.loops = Loops(tables, blobs, self.clock)
@@ -115,6 +118,7 @@ class App:
         self._close = close
         self._guarded = Guarded(self.counters).run
         self.sweep = Sweep(tables, blobs, self.counters, self.clock, self.loops, self.hours, self._mirror)
+        self.pieces = Work(self.queues, self.counters)
         self._joined = ""
         self._trained = ""
 
@@ -241,6 +245,10 @@ class App:
             run = self.mirror.run(loop.id, held.log_mirror_sas_uri or "", loop.edited or loop.created, self.clock.now())
             await self._guarded("mirror", f"loop {loop.id}", asyncio.wait_for(run, _MIRRORING))
 
+    async def work(self, message: bytes) -> None:
+        """Do the piece of work that a queue's message names; see `Work.run`."""
+        await self.pieces.run(message)
+
     async def drain(self) -> None:
         """Wait until every acknowledged event is in the log or known to be lost; then end the connections."""
         await self.journal.drain()
@@ -264,7 +272,8 @@ def current() -> App:
 
         settings, counters = config.read(os.environ), Counters()
         storage = AzureStorage(settings.storage, counters.add)
-        _app = (loop, App(settings, storage.tables, storage.blobs, storage.aclose, counters=counters))
+        app = App(settings, storage.tables, storage.blobs, storage.aclose, counters=counters, queues=storage.queues)
+        _app = (loop, app)
     return _app[1]
 
 

@@ -1,4 +1,4 @@
-"""What Rankloop asks of storage: protocols over tables, blobs and others' containers, and the errors they raise.
+"""What Rankloop asks of storage: protocols over tables, blobs, queues and others' containers, and its errors.
 
 `azure` keeps them on an Azure storage account (or Azurite), `memory` in this process for unit tests and for users'
 own tests. Nothing else in the product knows an Azure SDK.
@@ -124,6 +124,36 @@ class Blobs(Protocol):
     async def delete(self, path: str) -> None:
         """Delete the blob if it is there."""
         ...
+
+
+class Queues(Protocol):
+    """Queues of messages, each of which somebody gets once or several times, in no order (ADR 0022)."""
+
+    async def send(self, queue: str, message: bytes, delay: float = 0.0) -> None:
+        """Put a message into a queue, where it stays until it is taken. A missing queue is made.
+
+        Args:
+            queue: its name.
+            message: `MAX_MESSAGE` bytes at most.
+            delay: seconds for which nobody sees it, 7 days at most.
+
+        Raises:
+            ValueError: the message is too long.
+            Unavailable: storage does not answer; the message may be there all the same, once or several times.
+        """
+        ...
+
+
+MAX_MESSAGE = 48 * 1024
+"""Bytes of a message: storage takes 64 KiB of text, and base64 makes four characters of three bytes."""
+
+
+class NoQueues:
+    """`Queues` of an app that was given none."""
+
+    async def send(self, queue: str, message: bytes, delay: float = 0.0) -> None:
+        """Tell whoever sends something that it goes nowhere."""
+        raise Unavailable(f"there is no queue {queue}: this app was given no queues")
 
 
 class Container(Protocol):

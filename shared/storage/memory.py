@@ -1,4 +1,4 @@
-"""Keeps tables and blobs in this process: for unit tests, and for users' own tests."""
+"""Keeps tables, blobs and messages in this process: for unit tests, and for users' own tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
-from shared.storage import Blob, Conflict, Row
+from shared.storage import MAX_MESSAGE, Blob, Conflict, Row
 
 
 class MemoryTables:
@@ -95,6 +96,30 @@ class MemoryBlobs:
     async def delete(self, path: str) -> None:
         """See `Blobs.delete`."""
         self._blobs.pop(path, None)
+
+
+class Sent(NamedTuple):
+    """A message, and for how many seconds nobody was to see it."""
+
+    message: bytes
+    delay: float
+
+
+class MemoryQueues:
+    """`Queues` that keep what was sent.
+
+    Attributes:
+        sent: by queue, the oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.sent: defaultdict[str, list[Sent]] = defaultdict(list)
+
+    async def send(self, queue: str, message: bytes, delay: float = 0.0) -> None:
+        """See `Queues.send`."""
+        if len(message) > MAX_MESSAGE:
+            raise ValueError(f"a message of {len(message)} bytes is too long")
+        self.sent[queue].append(Sent(bytes(message), delay))
 
 
 class MemoryContainer:

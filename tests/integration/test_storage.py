@@ -1,15 +1,19 @@
 """What every storage must do, asked of the one in memory and of a real Azurite."""
 
 import asyncio
+import base64
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 import pytest
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient
 
-from localhost.azurite import Azurite
-from shared.storage import Blobs, Conflict, Row, Tables, Unavailable
+from localhost.azurite import Azurite, Ports
+from shared.counters import Counters
+from shared.storage import MAX_MESSAGE, Blobs, Conflict, Row, Tables, Unavailable
 from shared.storage.azure import CONTAINER, AzureStorage
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
@@ -335,3 +339,52 @@ async def test_clients_of_past_tables_are_let_go(azurite: Azurite, table: str) -
         await azure.tables.put(table, row("p", "r"))
         assert await rows(azure.tables, table) == [row("p", "r")]
         assert len(azure.tables._clients) < 202
+
+
+# -- queues ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"work-{uuid.uuid4().hex}"
+
+
+async def taken(storage: str, queue: str) -> list[QueueMessage]:
+    async with QueueClient.from_connection_string(storage, queue) as client:
+        return [message async for message in client.receive_messages(max_messages=32)]
+
+
+async def test_messages_are_text_in_base64_that_never_expires(azurite: Azurite, queue: str) -> None:
+    sent = [b"", b"<a> & \xff\x00", b"x" * MAX_MESSAGE]
+    async with AzureStorage(azurite.connection_string) as azure:
+        await asyncio.gather(*(azure.queues.send(queue, message) for message in sent))
+        with pytest.raises(ValueError, match="too long"):
+            await azure.queues.send(queue, b"x" * (MAX_MESSAGE + 1))
+
+    found = await taken(azurite.connection_string, queue)
+    assert sorted(base64.b64decode(message.content, validate=True) for message in found) == sent
+    assert all(message.expires_on and message.expires_on.year > 9000 for message in found)
+
+
+async def test_a_delayed_message_is_not_seen_at_once(azurite: Azurite, queue: str) -> None:
+    async with AzureStorage(azurite.connection_string) as azure:
+        await azure.queues.send(queue, b"later", delay=0.1)
+        await azure.queues.send(queue, b"much later", delay=3600)
+
+    assert await taken(azurite.connection_string, queue) == []
+    found = list[bytes]()
+    async with asyncio.timeout(30):
+        while not found:
+            await asyncio.sleep(0.1)
+            found = [base64.b64decode(message.content) for message in await taken(azurite.connection_string, queue)]
+    assert found == [b"later"]
+
+
+async def test_queues_that_do_not_answer_are_unavailable_after_three_tries(azurite: Azurite, queue: str) -> None:
+    counters = Counters()
+    nowhere = azurite.connection_string.replace(f":{azurite.ports.queue}/", f":{Ports.free().queue}/")
+    async with AzureStorage(nowhere, counters.add) as azure:
+        with pytest.raises(Unavailable):
+            await azure.queues.send(queue, b"x")
+
+    assert counters.snapshot() == {"storage.failed": 1, "storage.retries": 2}

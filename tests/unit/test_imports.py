@@ -13,7 +13,7 @@ TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_f
 
 LAYERS = (
     ("shared.config", "shared.contract", "shared.counters", "shared.storage"),
-    ("shared.clock", "shared.freshness", "shared.guard"),
+    ("shared.clock", "shared.freshness", "shared.guard", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
     ("shared.access", "shared.ranking"),
@@ -23,13 +23,14 @@ LAYERS = (
 )
 """From the bottom up: a module may import those of lower layers, and of its own package."""
 
-_AZURE = ("blobs", "calls", "container", "errors", "tables")
+_AZURE = ("blobs", "calls", "container", "errors", "queues", "tables")
+_STORAGE = ("blobs", "container", "queues")
 KEEPERS = {
     # who may be imported: by which of our modules alone
     "vowpalwabbit": {"shared.learning.model"},
     "pylibvw": {"shared.learning.model"},
     "azure.data": {"shared.storage.azure", "shared.storage.azure.tables"},
-    "azure.storage": {"shared.storage.azure", "shared.storage.azure.blobs", "shared.storage.azure.container"},
+    "azure.storage": {"shared.storage.azure", *(f"shared.storage.azure.{name}" for name in _STORAGE)},
     "azure.identity": {"shared.storage.azure"},
     "azure.core": {"shared.storage.azure", *(f"shared.storage.azure.{name}" for name in _AZURE)},
     "azure.functions": {"shared.edge.web"},

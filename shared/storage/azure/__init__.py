@@ -1,9 +1,9 @@
-"""Turns an Azure storage account, or an Azurite, into tables and blobs; only this package knows the Azure SDKs."""
+"""Turns an Azure storage account, or an Azurite, into tables, blobs and queues; the SDKs are known here alone."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.data.tables.aio import TableServiceClient
@@ -13,13 +13,17 @@ from shared.storage.azure import options
 from shared.storage.azure.blobs import CONTAINER, AzureBlobs
 from shared.storage.azure.calls import Calls, Count
 from shared.storage.azure.container import open_container
+from shared.storage.azure.queues import AzureQueues
 from shared.storage.azure.tables import AzureTables
+
+if TYPE_CHECKING:
+    from azure.storage.queue.aio import QueueServiceClient
 
 __all__ = ["CONTAINER", "AzureStorage", "open_container"]
 
 
 class AzureStorage:
-    """Both services of one account, opened on first use and closed with `aclose`.
+    """The services of one account, opened on first use and closed with `aclose`.
 
     Args:
         setting: a connection string, or the account's name for access by the app's own identity.
@@ -27,6 +31,7 @@ class AzureStorage:
     """
 
     def __init__(self, setting: str, count: Count = lambda _: None) -> None:
+        self._setting = setting
         self._credential: AsyncTokenCredential | None = None
         if "=" in setting:
             tables = TableServiceClient.from_connection_string(setting, **options.TABLES)
@@ -35,18 +40,29 @@ class AzureStorage:
             from azure.identity.aio import DefaultAzureCredential  # 170 ms of a cold start, so only where it is used
 
             self._credential = credential = DefaultAzureCredential()
-            account = f"https://{setting}.{{}}.core.windows.net"
-            tables = TableServiceClient(account.format("table"), credential=credential, **options.TABLES)
-            blobs = BlobServiceClient(account.format("blob"), credential=credential, **options.BLOBS)
+            tables = TableServiceClient(self._url("table"), credential=credential, **options.TABLES)
+            blobs = BlobServiceClient(self._url("blob"), credential=credential, **options.BLOBS)
         self._services = (tables, blobs)
         calls = Calls(count)
         self.tables = AzureTables(tables, calls)
         self.blobs = AzureBlobs(blobs, calls)
+        self.queues = AzureQueues(self._open_queues, calls)
+
+    def _url(self, service: str) -> str:
+        return f"https://{self._setting}.{service}.core.windows.net"
+
+    def _open_queues(self) -> QueueServiceClient:
+        from azure.storage.queue.aio import QueueServiceClient  # see `AzureQueues`
+
+        if self._credential is None:
+            return QueueServiceClient.from_connection_string(self._setting, **options.QUEUES)
+        return QueueServiceClient(self._url("queue"), credential=self._credential, **options.QUEUES)
 
     async def aclose(self) -> None:
         """Close the connections."""
         for service in self._services:
             await service.close()
+        await self.queues.aclose()
         if self._credential is not None:
             await self._credential.close()
 

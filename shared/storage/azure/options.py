@@ -10,6 +10,7 @@ TABLES = {**_ONCE, "read_timeout": 2}
 # Blobs move in one request each: Azurite mixes states when a blob is replaced during a ranged read.
 _SINGLE_TRANSFER = 256 * 1024 * 1024
 BLOBS = {**_ONCE, "read_timeout": 10, "max_single_put_size": _SINGLE_TRANSFER, "max_single_get_size": _SINGLE_TRANSFER}
+QUEUES = {**_ONCE, "read_timeout": 5}
 READ: dict[str, Any] = {"read_timeout": 2}
 """Of one read of blobs, whose first byte comes at once; after a write storage may have megabytes to put away."""
 
@@ -17,6 +18,8 @@ ROW = 5.0
 """One row's whole call may take: time for another try before its bucket closes, and for fetching a token first."""
 DOCUMENT = 10.0
 """The whole read of a blob that is looked at every few seconds."""
+MESSAGE = 10.0
+"""The whole of a message's sending."""
 LIST = 30.0
 """The whole of a page of rows or of blobs, or of a list of tables."""
 BLOB = 60.0

@@ -72,6 +72,9 @@ async def test_an_account_is_opened_by_the_apps_own_identity() -> None:
             "https://account.table.core.windows.net",
             "https://account.blob.core.windows.net",
         ]
+        queues = await storage.queues._opened_once()
+        assert queues.url.rstrip("/") == "https://account.queue.core.windows.net"
+        assert await storage.queues._opened_once() is queues
 
 
 class Part:
