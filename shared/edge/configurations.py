@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from shared.access.roles import Role
@@ -66,7 +65,7 @@ async def put_policy(app: App, call: Call) -> Reply:
         serving = learned.serving(DEFAULT_EPSILON)
         multi_slot = learned.problem is Problem.MULTI_SLOT
         async with app.trying:
-            await asyncio.to_thread(trial.run, learned.training, learned.resuming, serving, multi_slot)
+            await trial.run(learned.training, learned.resuming, serving, multi_slot)
     except ModelError as e:
         message = f"arguments: Vowpal Wabbit cannot work with them: {e}"
         raise ApiError("InvalidPolicyConfiguration", message[:500], "arguments") from e

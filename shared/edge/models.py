@@ -60,7 +60,7 @@ async def _tried(model: bytes, loop: Loop) -> Policy:
     """The policy that a model from outside was made with, once it is known to serve and learn in the loop."""
     own = loop.policy
     try:
-        found = await asyncio.to_thread(trial.run, own.training, own.resuming, "", loop.multi_slot, model)
+        found = await trial.run(own.training, own.resuming, "", loop.multi_slot, model)
         return policy.of_model(found)
     except (ModelError, ApiError) as e:
         message = f"The model cannot serve this loop, whose policy is {own.arguments}: {e}"

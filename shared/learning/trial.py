@@ -7,19 +7,16 @@ way through a file and the first decisions happen in a process of their own, bef
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
-import sys
 from typing import Final
 
 import msgspec
 
+from shared import child
 from shared.learning.model import Learner, ModelError, ServingModel
 
 PATIENCE = 30.0
 """Seconds that the process may take; most of it is its start."""
 _LESSONS = 50
-_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 
 
 class Trial(msgspec.Struct):
@@ -45,7 +42,7 @@ class Verdict(msgspec.Struct):
     problem: str = ""
 
 
-def run(training: str, resuming: str, serving: str, multi_slot: bool, model: bytes | None = None) -> str:
+async def run(training: str, resuming: str, serving: str, multi_slot: bool, model: bytes | None = None) -> str:
     """Try a policy, or a model under a policy, in a process of its own; takes about a second.
 
     Returns:
@@ -56,23 +53,13 @@ def run(training: str, resuming: str, serving: str, multi_slot: bool, model: byt
     """
     data = None if model is None else base64.b64encode(model).decode()
     trial = msgspec.json.encode(Trial(training, resuming, serving, multi_slot, data))
-    # No more than it takes to start: it reads files from outside, and need not know the deployment's secrets.
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "shared.learning.trial"],
-            input=trial,
-            capture_output=True,
-            timeout=PATIENCE,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as e:
+        told = await child.compute(answer, trial, PATIENCE, nice=0)  # a caller waits for it
+    except TimeoutError as e:
         raise ModelError("Vowpal Wabbit does not come to an end with it") from e
-    if done.returncode != 0:
-        raise ModelError("Vowpal Wabbit ends its process over it")
-    verdict = msgspec.json.decode(done.stdout, type=Verdict)
+    except child.ChildError as e:
+        raise ModelError("Vowpal Wabbit ends its process over it") from e
+    verdict = msgspec.json.decode(told, type=Verdict)
     if verdict.problem:
         raise ModelError(verdict.problem)
     return verdict.arguments
@@ -103,6 +90,11 @@ def _lesson(n: int, multi_slot: bool) -> bytes:
     return f'{{{label},"EventId":"{n}","a":[1,2,3],"c":{_example(n, False)},"p":[0.5,0.25,0.25]}}'.encode()
 
 
+def answer(message: bytes) -> bytes:
+    """The verdict on an encoded trial, encoded."""
+    return msgspec.json.encode(verdict(msgspec.json.decode(message, type=Trial)))
+
+
 def verdict(trial: Trial) -> Verdict:
     """Try it here and now."""
     try:
@@ -123,7 +115,3 @@ def _serve(data: bytes, trial: Trial) -> None:
     for n in range(_LESSONS):
         example = _example(n, trial.multi_slot).encode()
         _ = model.score_slots(example) if trial.multi_slot else model.score(example)
-
-
-if __name__ == "__main__":  # pragma: no cover - in its own process
-    sys.stdout.buffer.write(msgspec.json.encode(verdict(msgspec.json.decode(sys.stdin.buffer.read(), type=Trial))))

@@ -77,13 +77,13 @@ class Served:
         """Let the time of a wait pass at once."""
         self.ahead += seconds
 
-    def _trial(self, training: str, *more: Any) -> str:
+    async def _trial(self, training: str, *more: Any) -> str:
         if training in {held.training for held in POLICIES.values()}:
             return training
         self._tried += 1
         if self._tried > self._trials:
             raise ModelError("not tried")
-        return self._try(training, *more)
+        return await self._try(training, *more)
 
     async def start(self) -> None:
         """Make the loops and their models."""

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn")
 
 LAYERS = (
-    ("shared.config", "shared.contract", "shared.counters", "shared.storage"),
+    ("shared.child", "shared.config", "shared.contract", "shared.counters", "shared.storage"),
     ("shared.clock", "shared.freshness", "shared.guard", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import sys
 
+import msgspec
 import pytest
 
 from shared.learning import trial
 from shared.learning.model import ModelError
-from shared.learning.trial import Trial
+from shared.learning.trial import Trial, Verdict
 from shared.loops import policy
 from shared.loops.policy import DEFAULT_EPSILON
 from tests.unit.ranking.trained import QUICK_SLOTS, SINGLE, SLOTS, trained_model
@@ -26,43 +27,43 @@ def encoded(model: bytes | None) -> str | None:
     return None if model is None else base64.b64encode(model).decode()
 
 
-def tried(arguments: str, model: bytes | None = None) -> str:
+async def tried(arguments: str, model: bytes | None = None) -> str:
     made = trial_of(arguments)
-    return trial.run(made.training, made.resuming, made.serving, made.multi_slot, model)
+    return await trial.run(made.training, made.resuming, made.serving, made.multi_slot, model)
 
 
 @pytest.mark.parametrize("arguments", [SINGLE, SLOTS])
-def test_a_policy_is_tried_in_a_process_of_its_own(arguments: str) -> None:
-    told = policy.of_model(tried(arguments))
+async def test_a_policy_is_tried_in_a_process_of_its_own(arguments: str) -> None:
+    told = policy.of_model(await tried(arguments))
 
     assert (told.problem, told.interactions) == (policy.read(arguments).problem, ("::",))
 
 
-def test_a_model_is_tried_by_its_own_arguments() -> None:
-    told = policy.of_model(tried(SINGLE, trained_model(20, "--cb_explore_adf --epsilon 0.1 -q Fj -b 16")))
+async def test_a_model_is_tried_by_its_own_arguments() -> None:
+    told = policy.of_model(await tried(SINGLE, trained_model(20, "--cb_explore_adf --epsilon 0.1 -q Fj -b 16")))
 
     assert told.interactions == ("Fj",)
     assert "--bit_precision 16" in told.training
 
 
 @pytest.mark.parametrize("model", [b"garbage", trained_model(20, SLOTS)], ids=["garbage", "slots"])
-def test_a_model_that_cannot_serve_the_loop_is_refused(model: bytes) -> None:
+async def test_a_model_that_cannot_serve_the_loop_is_refused(model: bytes) -> None:
     with pytest.raises(ModelError):
-        tried(SINGLE, model)
+        await tried(SINGLE, model)
 
 
-def test_a_process_that_ends_over_it_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_ends_over_it_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
 
     with pytest.raises(ModelError, match="ends its process"):
-        tried(SINGLE)
+        await tried(SINGLE)
 
 
-def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "PATIENCE", 0.0)
 
     with pytest.raises(ModelError, match="does not come to an end"):
-        tried(SINGLE)
+        await tried(SINGLE)
 
 
 # -- what the process does, in this one ------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: pytest
      "--cb_explore_adf --bag 3 --epsilon 0.1 -q ::", "--ccb_explore_adf --softmax --lambda 5 --cubic Fjj"],
 )  # fmt: skip
 def test_a_policy_that_vw_learns_and_serves_by_is_taken(arguments: str) -> None:
-    verdict = trial.verdict(trial_of(arguments))
+    verdict = msgspec.json.decode(trial.answer(msgspec.json.encode(trial_of(arguments))), type=Verdict)
 
     assert verdict.problem == ""
     told = policy.of_model(verdict.arguments)
