@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 from azure.core.async_paging import AsyncItemPaged
-from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError, ServiceRequestError
 from azure.storage.blob.aio import BlobPrefix
 
-from shared.storage import Blob, Conflict, Unavailable
+from shared.storage import MAX_MESSAGE, Blob, Conflict, Unavailable
 from shared.storage.azure import AzureStorage, options
 from shared.storage.azure.blobs import AzureBlobs
 from shared.storage.azure.calls import Calls
 from shared.storage.azure.errors import translated
+from shared.storage.azure.queues import AzureQueues
 from shared.storage.azure.tables import _server_time
 
 
@@ -183,3 +184,80 @@ async def test_each_page_of_a_listing_has_its_own_time_and_tries(
 
     assert listing.asked == [None, "1", "1", "2"]
     assert times == [options.LIST] * 4, "the last finds the end"
+
+
+class Post:
+    """A queue service: each sending or creating ends as the next of `ends` says, by success where that is None."""
+
+    def __init__(self, *ends: Exception | None) -> None:
+        self._ends = list(ends)
+        self.seen: list[tuple[object, ...]] = []
+
+    def get_queue_client(self, queue: str) -> "Post":
+        self.seen.append(("queue", queue))
+        return self
+
+    async def send_message(self, text: str, visibility_timeout: int, time_to_live: int) -> None:
+        self._pass("send", text, visibility_timeout, time_to_live)
+
+    async def create_queue(self) -> None:
+        self._pass("create")
+
+    async def close(self) -> None:
+        self._pass("close")
+
+    def _pass(self, *what: object) -> None:
+        self.seen.append(what)
+        if (end := self._ends.pop(0) if self._ends else None) is not None:
+            raise end
+
+
+SENT = ("send", "eA==", 2, -1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "seen"),
+    [
+        ([None], [SENT]),
+        ([ResourceNotFoundError("QueueNotFound")], [SENT, ("create",), SENT]),
+        ([ResourceNotFoundError("QueueNotFound"), ResourceExistsError("rivals")], [SENT, ("create",), SENT]),
+        ([ServiceRequestError("cut off")], [SENT, SENT]),
+    ],
+    ids=["there", "missing", "made by others", "repeated"],
+)
+async def test_a_message_is_sent_to_a_queue_that_is_made_if_need_be(
+    ends: list[Exception | None], seen: list[tuple[object, ...]]
+) -> None:
+    opened, post = list[Post](), Post(*ends)
+
+    def opening() -> Any:
+        opened.append(post)
+        return post
+
+    queues = AzureQueues(opening, Calls(lambda _: None, lambda: 0.0))
+    await queues.aclose()
+    await queues.send("q", b"x", 1.5)
+    assert post.seen == [("queue", "q"), *seen]
+
+    await queues.send("q", b"x")
+    await queues.aclose()
+    assert post.seen[-3:] == [("queue", "q"), ("send", "eA==", 0, -1), ("close",)]
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    "ends", [[refused("AuthorizationFailure", 403)], [ResourceNotFoundError("a"), refused("QueueBeingDeleted", 409)]]
+)
+async def test_a_message_that_is_refused_is_told_of(ends: list[Exception | None]) -> None:
+    queues = AzureQueues(lambda: Post(*ends), Calls(lambda _: None, lambda: 0.0))  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(Unavailable):
+        await queues.send("q", b"x")
+    with pytest.raises(ValueError, match="too long"):
+        await queues.send("q", b"x" * (MAX_MESSAGE + 1))
+
+
+async def test_queues_are_opened_by_a_connection_string_too() -> None:
+    async with AzureStorage("UseDevelopmentStorage=true") as storage:
+        queues = await storage.queues._opened_once()
+        assert queues.url == "http://127.0.0.1:10001/devstoreaccount1/"
