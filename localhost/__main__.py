@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
                     port=options.port,
                     auth=options.auth,
                     timers=options.timers,
+                    queues=options.queues,
                     ready_line=options.ready_line,
                     decode_slash=options.decode_slash,
                 )
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--auth", action="store_true", help="ask for function keys, as Azure does")
     parser.add_argument(
         "--timers", action=argparse.BooleanOptionalAction, default=True, help="run timers on their schedules"
+    )
+    parser.add_argument(
+        "--queues", action=argparse.BooleanOptionalAction, default=True, help="take the messages of queue triggers"
     )
     parser.add_argument(
         "--decode-slash",

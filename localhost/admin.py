@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from localhost.functions import Function, HttpTrigger
+from localhost.functions import Function, HttpTrigger, QueueTrigger
 from localhost.keys import Keys
 from localhost.response import Response, empty
 from localhost.timers import Timers
@@ -57,6 +57,13 @@ def _described(function: Function) -> dict[str, Any]:
             "authLevel": trigger.level,
             "methods": sorted(trigger.methods),
             "route": trigger.route,
+        }
+    elif isinstance(trigger, QueueTrigger):
+        binding = {
+            "type": "queueTrigger",
+            "name": function.argument,
+            "queueName": trigger.queue,
+            "connection": trigger.connection,
         }
     else:
         binding = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,27 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 class StartError(Exception):
     """The app cannot be served as it is; the text is the one line that the user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """What `extensions.queues` of host.json says, with the host's defaults; times are in seconds.
+
+    Attributes:
+        batch_size: how many messages are taken at once.
+        new_batch_threshold: how many may still be worked on when more are taken.
+        max_dequeue_count: after how many deliveries a message is poison.
+        visibility_timeout: from a failure to the next delivery.
+        max_polling_interval: from one look at an empty queue to the next.
+        base64: whether messages are text in base64, or text as it is.
+    """
+
+    batch_size: int = 16
+    new_batch_threshold: int = 8
+    max_dequeue_count: int = 5
+    visibility_timeout: int = 0
+    max_polling_interval: float = 2.0
+    base64: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,7 @@ class Config:
     cors_credentials: bool = False
     homepage: bool = True
     decode_slash: bool = True
+    queues: QueueOptions = field(default_factory=QueueOptions)
 
 
 def load_config(app_dir: Path, environ: MutableMapping[str, str]) -> Config:
@@ -64,6 +87,7 @@ def load_config(app_dir: Path, environ: MutableMapping[str, str]) -> Config:
         cors_credentials=credentials,
         homepage=not is_true(environ.get("AzureWebJobsDisableHomepage")),
         decode_slash=is_true(environ.get("RANKLOOP_DECODE_SLASH", "1")),
+        queues=_queue_options(_section(extensions, "queues", "host.json")),
     )
 
 
@@ -89,6 +113,42 @@ def is_disabled(function: str, environ: Mapping[str, str]) -> bool:
 def is_true(text: str | None) -> bool:
     """Whether a setting's text means yes."""
     return text is not None and text.strip().lower() in _TRUE
+
+
+def parse_interval(text: str) -> timedelta:
+    """Read hh:mm:ss; `ValueError` where it is something else."""
+    hours, minutes, seconds = (int(part) for part in text.split(":"))
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _queue_options(given: Mapping[str, Any]) -> QueueOptions:
+    def whole(name: str, default: int, low: int, high: int) -> int:
+        value = given.get(name, default)
+        if type(value) is not int or not low <= value <= high:
+            raise StartError(f"host.json: extensions.queues.{name} must be a whole number from {low} to {high}")
+        return value
+
+    def seconds(name: str, default: float) -> float:
+        if name not in given:
+            return default
+        try:
+            return parse_interval(given[name]).total_seconds()
+        except (AttributeError, ValueError):
+            raise StartError(f"host.json: extensions.queues.{name} must be a time, hh:mm:ss") from None
+
+    encoding = given.get("messageEncoding", "base64")
+    if encoding not in ("base64", "none"):
+        raise StartError("host.json: extensions.queues.messageEncoding must be base64 or none")
+    default = QueueOptions()
+    batch = whole("batchSize", default.batch_size, 1, 32)
+    return QueueOptions(
+        batch_size=batch,
+        new_batch_threshold=whole("newBatchThreshold", batch // 2, 0, 1000),
+        max_dequeue_count=whole("maxDequeueCount", default.max_dequeue_count, 1, 1000),
+        visibility_timeout=int(seconds("visibilityTimeout", default.visibility_timeout)),
+        max_polling_interval=max(seconds("maxPollingInterval", default.max_polling_interval), 0.1),
+        base64=encoding == "base64",
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import azure.functions as func
 
-from localhost.config import StartError, is_disabled, resolve_settings
+from localhost.config import StartError, is_disabled, parse_interval, resolve_settings
 
 _LOCAL = threading.local()
 
@@ -38,6 +38,17 @@ class TimerTrigger:
     schedule: str
     run_on_startup: bool
     use_monitor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTrigger:
+    """Whose messages are taken; the name has its %SETTINGS% replaced, the connection is the name of a setting."""
+
+    queue: str
+    connection: str
+
+
+Trigger = HttpTrigger | TimerTrigger | QueueTrigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Function:
     """One function of the app."""
 
     name: str
-    trigger: HttpTrigger | TimerTrigger
+    trigger: Trigger
     call: Callable[..., Any]
     argument: str
     wants_context: bool
@@ -181,18 +192,21 @@ def _call_in_thread(call: Callable[..., Any], arguments: Mapping[str, object], c
     return call(**arguments)
 
 
-def _trigger(name: str, binding: Mapping[str, Any], environ: Mapping[str, str]) -> HttpTrigger | TimerTrigger:
+def _trigger(name: str, binding: Mapping[str, Any], environ: Mapping[str, str]) -> Trigger:
     kind = binding["type"].lower()
     if kind == "httptrigger":
         methods = frozenset(method.upper() for method in binding.get("methods") or ())
         route = binding.get("route") or name
         return HttpTrigger(route.strip("/"), methods, (binding.get("authLevel") or "function").lower())
-    if kind == "timertrigger":
-        try:
+    try:
+        if kind == "timertrigger":
             schedule = resolve_settings(binding["schedule"], environ)
-        except StartError as error:
-            raise StartError(f"function {name}: {error}") from None
-        return TimerTrigger(schedule, binding.get("runOnStartup") is True, binding.get("useMonitor") is not False)
+            return TimerTrigger(schedule, binding.get("runOnStartup") is True, binding.get("useMonitor") is not False)
+        if kind == "queuetrigger":
+            queue = resolve_settings(binding["queueName"], environ).lower()
+            return QueueTrigger(queue, binding.get("connection") or "AzureWebJobsStorage")
+    except StartError as error:
+        raise StartError(f"function {name}: {error}") from None
     raise StartError(f"function {name}: {binding['type']} is not served here")
 
 
@@ -202,15 +216,11 @@ def _retry(name: str, settings: Mapping[str, str] | None) -> RetryPolicy | None:
     try:
         count = int(settings["max_retry_count"])
         if settings["strategy"] == "fixed_delay":
-            return RetryPolicy(count, _interval(settings["delay_interval"]), None)
-        return RetryPolicy(count, _interval(settings["minimum_interval"]), _interval(settings["maximum_interval"]))
+            return RetryPolicy(count, parse_interval(settings["delay_interval"]), None)
+        minimum, maximum = (parse_interval(settings[f"{name}_interval"]) for name in ("minimum", "maximum"))
+        return RetryPolicy(count, minimum, maximum)
     except (KeyError, TypeError, ValueError) as error:
         raise StartError(f"function {name}: its retry policy cannot be read: {error!r}") from None
-
-
-def _interval(text: str) -> timedelta:
-    hours, minutes, seconds = (int(part) for part in text.split(":"))
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _listed(names: set[str]) -> str:

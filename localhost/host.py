@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -17,6 +18,7 @@ from localhost.cors import Cors
 from localhost.functions import Function, invoke
 from localhost.keys import Keys
 from localhost.loading import App
+from localhost.queues import Queues
 from localhost.request import BadRequest, Scope, build_request, read_headers, read_path, read_query
 from localhost.response import Response, empty, encode_result
 from localhost.router import Router
@@ -50,6 +52,7 @@ class Host:
     Attributes:
         router: the HTTP functions by route.
         timers: the timer functions.
+        queues: the queue functions.
         abandoned: after the stop, whether something was still running or could not be drained.
     """
 
@@ -60,16 +63,19 @@ class Host:
         keys: Keys,
         *,
         timers_grace: float = 30.0,
+        queues_grace: float = 30.0,
         drain_grace: float = 15.0,
         clock: Clock | None = None,
     ) -> None:
         """Arrange the functions; `StartError` where the real host would refuse them.
 
-        The graces are the seconds that running timers, and then the app's drain, may take when the host stops.
+        The graces are the seconds that running timers and pieces of work, and then the app's drain, may take when the
+        host stops.
         """
         self.router = Router(app.functions, config.route_prefix)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="function")
         self.timers = Timers(app.functions, self._call_timer, clock or SystemClock(), config.data_dir / "timers")
+        self.queues = Queues(app.functions, self._call_queue, config.queues, os.environ)
         self.abandoned = False
         self._admin = Admin(app.functions, keys, self.timers)
         self._app = app
@@ -78,6 +84,7 @@ class Host:
         self._config = config
         self._cors = Cors(config)
         self._timers_grace = timers_grace
+        self._queues_grace = queues_grace
         self._drain_grace = drain_grace
         self._keys = keys
 
@@ -192,6 +199,9 @@ class Host:
     async def _call_timer(self, function: Function, request: TimerRequest, retry: tuple[int, int]) -> object:
         return await invoke(function, request, self._pool, retry=retry)
 
+    async def _call_queue(self, function: Function, message: func.QueueMessage) -> object:
+        return await invoke(function, message, self._pool)
+
     async def _follow_lifespan(self, receive: Receive, send: Send) -> None:
         # Timers are for the server to start: once it listens, since a timer may call the app it belongs to.
         await receive()
@@ -202,9 +212,12 @@ class Host:
 
     async def _stop(self) -> None:
         """Let what is running end, then let the app write what it has accepted."""
-        if not await self.timers.stop(self._timers_grace):
+        timers, queues = await asyncio.gather(
+            self.timers.stop(self._timers_grace), self.queues.stop(self._queues_grace)
+        )
+        if not timers:
             _log.error("timers still running after %g s were abandoned", self._timers_grace)
-            self.abandoned = True
+        self.abandoned = not timers or not queues
         if self._app.drain is not None:
             try:
                 await asyncio.wait_for(self._app.drain(), self._drain_grace)

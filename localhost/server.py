@@ -15,7 +15,7 @@ import uvicorn
 
 from localhost.config import Config, StartError, load_config
 from localhost.connection import Connection
-from localhost.functions import HttpTrigger
+from localhost.functions import HttpTrigger, QueueTrigger
 from localhost.host import Host
 from localhost.keys import Keys
 from localhost.loading import App, load_app, put_last_on_path
@@ -26,6 +26,7 @@ _KEEP_ALIVE = 130
 # How long an orderly end may take, in seconds: less than a minute in all, which is what supervisors tend to wait.
 _REQUESTS_GRACE = 10
 _TIMERS_GRACE = 30
+_QUEUES_GRACE = 20  # work that is cut off is given back, and lost to nobody
 _DRAIN_GRACE = 15
 # How many connections may be accepted in one turn of the event loop.
 _ACCEPTED = 32
@@ -38,6 +39,7 @@ async def serve(
     port: int,
     auth: bool,
     timers: bool,
+    queues: bool,
     ready_line: bool,
     decode_slash: bool | None,
 ) -> bool:
@@ -53,7 +55,9 @@ async def serve(
     os.chdir(app_dir)  # As in Azure, where the app is the working directory.
     app = load_app(app_dir, os.environ)
     keys = Keys.from_environment(os.environ, enforced=auth)
-    application = Host(app, config, keys, timers_grace=_TIMERS_GRACE, drain_grace=_DRAIN_GRACE)
+    application = Host(
+        app, config, keys, timers_grace=_TIMERS_GRACE, queues_grace=_QUEUES_GRACE, drain_grace=_DRAIN_GRACE
+    )
     listener = _listen(host, port)
     address = _address(listener)
     _describe(app, config, application, keys, address)
@@ -63,6 +67,8 @@ async def serve(
             print(f"ready {address}", flush=True)
         if timers:
             application.timers.start()
+        if queues:
+            application.queues.start()
 
     server = _Server(
         uvicorn.Config(
@@ -130,6 +136,10 @@ def _describe(app: App, config: Config, application: Host, keys: Keys, address: 
     for timer in application.timers.timers.values():
         off = " (disabled)" if timer.function.disabled else ""
         _log.info("  %s: timer %s%s", timer.function.name, timer.schedule.expression, off)
+    for function in application.queues.functions:
+        if isinstance(trigger := function.trigger, QueueTrigger):
+            off = " (disabled)" if function.disabled else ""
+            _log.info("  %s: queue %s of %s%s", function.name, trigger.queue, trigger.connection, off)
     if keys.enforced:
         # The keys of this process alone; without HOST_*_KEY nobody could know them otherwise.
         _log.info("function key %s, master key %s", keys.function, keys.master)

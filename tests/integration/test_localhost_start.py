@@ -73,8 +73,12 @@ def {name}({argument}: func.HttpRequest) -> str: return ""
             "schedule 'soon'",
         ),
         (
-            PREAMBLE + '@app.queue_trigger("m", "q", "c")\ndef a(m: func.QueueMessage): pass',
-            "queueTrigger is not served here",
+            PREAMBLE + '@app.queue_trigger("m", "%GONE%", "c")\ndef a(m: func.QueueMessage): pass',
+            "function a: '%GONE%' does not resolve to a value",
+        ),
+        (
+            PREAMBLE + '@app.blob_trigger("b", "p", "c")\ndef a(b: func.InputStream): pass',
+            "blobTrigger is not served here",
         ),
         (
             PREAMBLE + function("a", "x") + "def drain(): pass",

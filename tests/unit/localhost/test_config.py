@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from localhost.config import Config, StartError, is_disabled, is_true, load_config, resolve_settings
+from localhost.config import Config, QueueOptions, StartError, is_disabled, is_true, load_config, resolve_settings
 
 
 def write(directory: Path, name: str, content: object) -> None:
@@ -94,3 +94,35 @@ def test_is_true() -> None:
     assert [text for text in ("1", "true", " TRUE ", "on", "yes", "0", "", "no", None) if is_true(text)] == [
         "1", "true", " TRUE ", "on", "yes"
     ]  # fmt: skip
+
+
+def queues(directory: Path, given: object) -> QueueOptions:
+    write(directory, "host.json", {"extensions": {"queues": given}})
+    return load_config(directory, {}).queues
+
+
+def test_queue_options(tmp_path: Path) -> None:
+    given = {
+        "batchSize": 1,
+        "newBatchThreshold": 0,
+        "maxDequeueCount": 3,
+        "visibilityTimeout": "00:01:30",
+        "maxPollingInterval": "00:00:05",
+        "messageEncoding": "none",
+    }
+
+    assert queues(tmp_path, given) == QueueOptions(1, 0, 3, 90, 5.0, False)
+    assert queues(tmp_path, {}) == QueueOptions(16, 8, 5, 0, 2.0, True)
+    assert queues(tmp_path, {"batchSize": 5}).new_batch_threshold == 2
+    assert queues(tmp_path, {"maxPollingInterval": "00:00:00"}).max_polling_interval == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batchSize", 0), ("batchSize", 33), ("batchSize", True), ("batchSize", "1"), ("newBatchThreshold", -1),
+     ("maxDequeueCount", 0), ("visibilityTimeout", 30), ("visibilityTimeout", "soon"), ("maxPollingInterval", "1:2"),
+     ("messageEncoding", "utf8")],
+)  # fmt: skip
+def test_queue_options_that_cannot_be(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(StartError, match=f"host.json: extensions.queues.{name} must be"):
+        queues(tmp_path, {name: value})
