@@ -88,6 +88,17 @@ def read(environment: Mapping[str, str]) -> Config:
     )
 
 
+def work_connection(environment: Mapping[str, str]) -> str:
+    """The name of the setting by which the Functions host reaches the queue that the app sends its work to.
+
+    The host takes a connection string from where the app has it. An account's name is no such thing: the host has
+    settings of its own for identities, those of AzureWebJobsStorage unless RANKLOOP_WORK_CONNECTION names others.
+    """
+    if named := environment.get("RANKLOOP_WORK_CONNECTION"):
+        return named
+    return "RANKLOOP_STORAGE" if "=" in environment.get("RANKLOOP_STORAGE", "") else "AzureWebJobsStorage"
+
+
 def _entra(environment: Mapping[str, str]) -> dict[str, Any]:
     tenant = environment.get("RANKLOOP_ENTRA_TENANT", "")
     audiences = frozenset(_list(environment, "RANKLOOP_ENTRA_AUDIENCES"))

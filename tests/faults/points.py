@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
-from shared.storage import Blobs, Tables
+from shared.storage import Blobs, Queues, Tables
 
 BEFORE, AMID, AFTER = "before", "amid", "after"
 """Of a call: not begun; sent, its answer not read; answered without an error. A reading has no middle."""
@@ -132,10 +132,14 @@ POINTS = (
     Point("retention.slices", "names loops/<loop>/slices/"),
     Point("retention.list", "names loops/<loop>/(joined|parquet/[a-z]+)/year=.*"),
     Point("retention.delete", "delete (<window>|loops/<loop>/(parquet|index)/).*"),
+    # Work
+    Point("work.send", "send rankloop-work"),
 )
 """In order of the day; of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
 """Where journal rows are deleted as soon as they are joined, and nowhere else."""
+ASKED = frozenset({"work.send"})
+"""Where somebody asks for long work, as the traffic of these tests does not."""
 
 
 def _pattern(call: str) -> re.Pattern[str]:
@@ -228,9 +232,9 @@ class Gate:
 
 
 class Gated:
-    """Tables or blobs, whatever methods they have, each call of which passes a gate."""
+    """Tables, blobs or queues, whatever methods they have, each call of which passes a gate."""
 
-    def __init__(self, storage: Tables | Blobs, gate: Gate, moment: Callable[[], float]) -> None:
+    def __init__(self, storage: Tables | Blobs | Queues, gate: Gate, moment: Callable[[], float]) -> None:
         self._storage = storage
         self._gate = gate
         self._moment = moment
@@ -276,11 +280,16 @@ def gated_blobs(blobs: Blobs, gate: Gate, moment: Callable[[], float]) -> Blobs:
     return cast(Blobs, Gated(blobs, gate, moment))
 
 
+def gated_queues(queues: Queues, gate: Gate, moment: Callable[[], float]) -> Queues:
+    """The same for queues."""
+    return cast(Queues, Gated(queues, gate, moment))
+
+
 def _spell(operation: str, given: inspect.BoundArguments) -> str:
-    """A call as text: what is done, to which table and partition or to which blob, and what of it is wanted."""
+    """A call as text: what is done, to which table and partition, blob or queue, and what of it is wanted."""
     arguments = given.arguments
     words = [operation]
-    words += [value for name, value in arguments.items() if name in ("table", "path", "prefix", "partition")]
+    words += [value for name, value in arguments.items() if name in ("table", "path", "prefix", "partition", "queue")]
     if "row" in arguments and isinstance(arguments["row"], dict):
         words.append(arguments["row"]["PartitionKey"])
     if "partitions" in arguments:

@@ -24,9 +24,11 @@ from shared.loops import deployment as deployments
 from shared.loops.loops import DEFAULT
 from shared.storage import Conflict
 from shared.storage.azure import AzureStorage
+from shared.storage.memory import MemoryQueues, Sent
+from shared.work import QUEUE
 from tests.faults.audit import audit, settle
 from tests.faults.fleet import Fleet, Instance
-from tests.faults.points import AFTER, AMID, BEFORE, POINTS, PRUNING, Fault
+from tests.faults.points import AFTER, AMID, ASKED, BEFORE, POINTS, PRUNING, Fault, Gate, Point, gated_queues
 from tests.faults.traffic import Traffic
 
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(2**32))
@@ -53,7 +55,12 @@ class Kind(NamedTuple):
 
     def faults(self) -> list[Fault]:
         """All there are; where rows are deleted, only what differs by that."""
-        return [Fault(p.name, side) for p in POINTS if (p.name in PRUNING) is self.pruning for side in (BEFORE, AFTER)]
+        points = [p for p in POINTS if p.name not in ASKED and (p.name in PRUNING) is self.pruning]
+        return [Fault(point.name, side) for point in points for side in (BEFORE, AFTER)]
+
+    def points(self) -> list[Point]:
+        """All that come about."""
+        return [p for p in POINTS if p.name not in ASKED and (self.pruning or p.name not in PRUNING)]
 
 
 ALONE, RIVALS, PRUNED = Kind(1), Kind(3), Kind(3, pruning=True)
@@ -104,7 +111,7 @@ class Storm:
         """Kill at points drawn by lot, or wherever an instance is when it has not come to its own."""
         patience: dict[str, float] = {}
         wanted = self.kills.total() + kills
-        points = [point for point in POINTS if self.kind.pruning or point.name not in PRUNING]
+        points = self.kind.points()
         writing = [point for point in points if point.call.startswith(("put", "delete", "drop"))]
         while self.kills.total() < wanted and time.monotonic() < until:
             while len(self.fleet.live) < self.kind.rivals:
@@ -202,6 +209,18 @@ def weather(
     assert storm.traffic.problems == []
     assert found.rewarded > 0
     return storm.kills.total()
+
+
+async def test_a_message_that_is_sent_passes_a_point() -> None:
+    told, queues = list[tuple[str, str]](), MemoryQueues()
+    gated = gated_queues(queues, Gate([], lambda what, text: told.append((what, text))), random.random)
+
+    await gated.send(QUEUE, b"x", delay=1.0)
+    assert queues.sent == {QUEUE: [Sent(b"x", 1.0)]}
+    assert told == []
+
+    await gated.send("another", b"x")
+    assert [(what, text.split(" in ")[0]) for what, text in told] == [("unnamed", "send another")]
 
 
 @pytest.mark.parametrize("kind", [ALONE, RIVALS, PRUNED], ids=["alone", "rivals", "pruned"])

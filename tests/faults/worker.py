@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import azure.storage.queue.aio  # noqa: F401 - so that instances find it loaded
 import msgspec
 
 import function_app  # noqa: F401 - so that instances find it loaded
@@ -29,7 +30,7 @@ from shared.learning import trainer
 from shared.log import joiner, journal, rows
 from shared.storage.azure import AzureStorage
 from shared.storage.azure.calls import Count
-from tests.faults.points import Fault, Gate, gated_blobs, gated_tables
+from tests.faults.points import Fault, Gate, gated_blobs, gated_queues, gated_tables
 
 TICK = timedelta(seconds=0.3)
 """From one run of a timer to the next: a schedule has whole seconds, of which each kill would take one."""
@@ -151,6 +152,7 @@ def _arrange(gate: Gate) -> None:
             super().__init__(setting, count)
             self.tables = gated_tables(self.tables, gate, moment)  # type: ignore[assignment]
             self.blobs = gated_blobs(self.blobs, gate, moment)  # type: ignore[assignment]
+            self.queues = gated_queues(self.queues, gate, moment)  # type: ignore[assignment]
 
     shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc]
     Schedule.next = lambda self, after: after + TICK  # type: ignore[method-assign]

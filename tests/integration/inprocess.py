@@ -44,6 +44,13 @@ class Endpoint(NamedTuple):
     methods: list[str]
 
 
+class Source(NamedTuple):
+    """Where a queue function's messages come from."""
+
+    queue: str
+    connection: str
+
+
 class Message:
     """Stands in for a protobuf message: it holds the fields that it was given."""
 
@@ -97,13 +104,22 @@ class Runtime:
     @property
     def routes(self) -> dict[str, Endpoint]:
         """Where the HTTP functions are found, by name."""
-        triggers = {
+        triggers = self._triggers("httpTrigger")
+        return {name: Endpoint(t["route"], t["authLevel"], t.get("methods") or []) for name, t in triggers.items()}
+
+    @property
+    def queues(self) -> dict[str, Source]:
+        """What the queue functions listen to, by name."""
+        triggers = self._triggers("queueTrigger")
+        return {name: Source(t["queueName"], t["connection"]) for name, t in triggers.items()}
+
+    def _triggers(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {
             name: trigger
             for name, function in self._functions.items()
             for trigger in map(json.loads, function.raw_bindings)
-            if trigger["type"] == "httpTrigger"
+            if trigger["type"] == kind
         }
-        return {name: Endpoint(t["route"], t["authLevel"], t.get("methods") or []) for name, t in triggers.items()}
 
     async def load(self) -> None:
         """Index and load all functions; `RuntimeFailure` where Azure would refuse the app."""
@@ -145,13 +161,19 @@ class Runtime:
         info = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}, "IsPastDue": past_due}
         await self._invoke(name, PROTOS.TypedData(json=json.dumps(info)))
 
-    async def _invoke(self, name: str, data: Message) -> Any:
+    async def queue(self, name: str, body: str, count: int = 1) -> None:
+        """Deliver a message to a queue function, for the first or a later time; `RuntimeFailure` where it fails."""
+        told = {"Id": "m1", "DequeueCount": count, "PopReceipt": "r1"}
+        metadata = {name: PROTOS.TypedData(json=json.dumps(value)) for name, value in told.items()}
+        await self._invoke(name, PROTOS.TypedData(string=body), metadata)
+
+    async def _invoke(self, name: str, data: Message, metadata: Mapping[str, Message] | None = None) -> Any:
         function = self._functions[name]
         argument = next(key for key, binding in function.bindings.items() if binding.type.lower().endswith("trigger"))
         invocation = SimpleNamespace(
             invocation_id=str(uuid.uuid4()),
             function_id=function.function_id,
-            trigger_metadata={},
+            trigger_metadata=dict(metadata or {}),
             input_data=[PROTOS.ParameterBinding(name=argument, data=data)],
             trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
             retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
@@ -172,7 +194,9 @@ def _check(response: Any) -> Any:
 
 @dataclass
 class Call:
-    """One invocation for `run_in_runtime`: of an HTTP function, or of a timer where there is no method."""
+    """One invocation for `run_in_runtime`: of an HTTP function, or, where there is no method, of a queue function if
+    there is a message, else of a timer.
+    """
 
     name: str
     method: str | None = None
@@ -181,6 +205,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
+    message: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -190,12 +215,13 @@ class Outcome(NamedTuple):
     functions: list[str]
     results: list[HttpResult | str | None]
     routes: dict[str, Endpoint]
+    queues: dict[str, Source]
 
 
 def run_in_runtime(app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, str] | None = None) -> Outcome:
     """Load the app in a new process and make the calls one after the other.
 
-    The result of an HTTP function is an `HttpResult`, of a timer None, of a failed invocation its error as a string.
+    The result of an HTTP function is an `HttpResult`, of any other None, of a failed invocation its error as a string.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
     ended = subprocess.run(
@@ -217,7 +243,8 @@ def run_in_runtime(app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, 
         for result in report["results"]
     ]
     routes = {name: Endpoint(*route) for name, route in report["routes"].items()}
-    return Outcome(report["error"], report["functions"], results, routes)
+    queues = {name: Source(*source) for name, source in report["queues"].items()}
+    return Outcome(report["error"], report["functions"], results, routes, queues)
 
 
 async def _report(app_dir: Path, calls: Sequence[Call]) -> dict[str, Any]:
@@ -225,13 +252,22 @@ async def _report(app_dir: Path, calls: Sequence[Call]) -> dict[str, Any]:
     try:
         await runtime.load()
     except RuntimeFailure as failure:
-        return {"error": str(failure), "functions": [], "results": [], "routes": {}}
+        return {"error": str(failure), "functions": [], "results": [], "routes": {}, "queues": {}}
     results = [await _result(runtime, call) for call in calls]
-    return {"error": None, "functions": runtime.functions, "results": results, "routes": runtime.routes}
+    return {
+        "error": None,
+        "functions": runtime.functions,
+        "results": results,
+        "routes": runtime.routes,
+        "queues": runtime.queues,
+    }
 
 
 async def _result(runtime: Runtime, call: Call) -> object:
     try:
+        if call.message is not None:
+            await runtime.queue(call.name, call.message)
+            return None
         if call.method is None:
             await runtime.timer(call.name)
             return None

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from shared.work import QUEUE
 from tests.integration.inprocess import Call, HttpResult, Outcome, run_in_runtime
 from tests.integration.served import ROOT, Served
 
@@ -57,6 +58,11 @@ APP = """
     async def chatty(timer: func.TimerRequest) -> None:
         return "something"
 
+    @bp.queue_trigger(arg_name="message", queue_name="q", connection="STORE")
+    async def take(message: func.QueueMessage) -> None:
+        told = (message.get_body(), message.id, message.dequeue_count, message.pop_receipt)
+        assert told == (b"a message", "m1", 1, "r1"), told
+
     app.register_functions(bp)
 """
 
@@ -74,12 +80,13 @@ def test_a_good_app(tmp_path: Path) -> None:
     outcome = run_in_runtime(
         write(tmp_path, APP),
         [post, Call("plain", "GET"), Call("empty", "GET"), Call("boom", "GET"), Call("nothing", "GET"), Call("tick"),
-         Call("chatty")],
+         Call("chatty"), Call("take", message="a message"), Call("take", message="another")],
     )  # fmt: skip
 
     assert outcome.error is None
-    assert outcome.functions == ["boom", "chatty", "echo", "empty", "nothing", "plain", "tick"]
-    echo, plain, empty, boom, nothing, tick, chatty = outcome.results
+    assert outcome.functions == ["boom", "chatty", "echo", "empty", "nothing", "plain", "take", "tick"]
+    assert outcome.queues == {"take": ("q", "STORE")}
+    echo, plain, empty, boom, nothing, tick, chatty, taken, refused = outcome.results
     assert isinstance(echo, HttpResult)
     assert (echo.status, echo.headers) == (201, {"X-B": "1", "content-type": "application/json"})
     assert json.loads(echo.body) == {
@@ -97,6 +104,8 @@ def test_a_good_app(tmp_path: Path) -> None:
     assert isinstance(nothing, str)
     assert tick is None
     assert "without a $return binding" in str(chatty)
+    assert taken is None
+    assert "another" in str(refused)
 
 
 PREAMBLE = """
@@ -184,7 +193,8 @@ def test_all_functions_load_under_names_and_routes_of_their_own(settings: dict[s
 
     assert outcome.error is None
     timers = {"join_timer", "train_timer"}
-    assert set(outcome.functions) == {*outcome.routes, *timers}
+    assert outcome.queues == {"work": (QUEUE, "RANKLOOP_STORAGE")}
+    assert set(outcome.functions) == {*outcome.routes, *outcome.queues, *timers}
     assert outcome.functions == sorted(set(outcome.functions))
     routes = [endpoint.route for endpoint in outcome.routes.values()]
     assert len({route.lower() for route in routes}) == len(routes)
@@ -194,6 +204,32 @@ def test_all_functions_load_under_names_and_routes_of_their_own(settings: dict[s
     }  # fmt: skip
     # The host keeps these for itself, and what begins so.
     assert not [route for route in routes if route.lower().startswith(("admin", "runtime"))]
+
+
+@pytest.mark.parametrize(
+    ("given", "connection"),
+    [
+        ({"RANKLOOP_STORAGE": "account"}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": ""}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": "account", "RANKLOOP_WORK_CONNECTION": "Other"}, "Other"),
+    ],
+)
+def test_the_host_is_told_where_the_queue_is(settings: dict[str, str], given: dict[str, str], connection: str) -> None:
+    outcome = run_in_runtime(ROOT, env={**settings, **given})
+
+    assert outcome.error is None
+    assert outcome.queues == {"work": (QUEUE, connection)}
+
+
+def test_a_message_that_the_real_app_cannot_take_fails_so_that_it_is_delivered_again(settings: dict[str, str]) -> None:
+    calls = [Call("work", message=text) for text in ('{"kind":"of another release"}', "no json")]
+
+    outcome = run_in_runtime(ROOT, calls, settings)
+
+    assert outcome.error is None
+    unknown, broken = outcome.results
+    assert "this release knows no work of the kind 'of another release'" in str(unknown)
+    assert "the message is no piece of work" in str(broken)
 
 
 def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: dict[str, str]) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.config import Config, ConfigError, read
+from shared.config import Config, ConfigError, read, work_connection
 
 STORAGE = {"RANKLOOP_STORAGE": "account"}
 
@@ -137,3 +137,17 @@ def test_an_authority_of_ones_own_is_read() -> None:
     assert default.startswith("https://login.microsoftonline.com")
     assert read({**STORAGE, "RANKLOOP_ENTRA_AUTHORITY": ""}).entra_authority == default
     assert read({**STORAGE, "RANKLOOP_ENTRA_AUTHORITY": "https://x"}).entra_authority == "https://x"
+
+
+@pytest.mark.parametrize(
+    ("environment", "connection"),
+    [
+        ({}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": "account"}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": "UseDevelopmentStorage=true"}, "RANKLOOP_STORAGE"),
+        ({"RANKLOOP_STORAGE": "a=b", "RANKLOOP_WORK_CONNECTION": "Other"}, "Other"),
+        ({"RANKLOOP_STORAGE": "account", "RANKLOOP_WORK_CONNECTION": ""}, "AzureWebJobsStorage"),
+    ],
+)
+def test_where_the_host_finds_the_queue(environment: dict[str, str], connection: str) -> None:
+    assert work_connection(environment) == connection

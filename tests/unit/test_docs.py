@@ -10,7 +10,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 SOURCES = [
     path
-    for package in ("shared", "localhost", "rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn")
+    for package in ("shared", "localhost", *(path.name for path in ROOT.glob("*_fn")))
     for path in (ROOT / package).rglob("*.py")
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn")
+TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn", "work_fn")
 
 LAYERS = (
     ("shared.child", "shared.config", "shared.contract", "shared.counters", "shared.storage"),
@@ -98,8 +98,8 @@ def test_imports_lead_downwards(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", files_of(*TRIGGERS), ids=module_name)
-def test_a_trigger_knows_the_app_the_edge_and_functions(path: Path) -> None:
-    allowed = {"__future__", "os", "azure.functions", "shared.app", "shared.edge.web"}
+def test_a_trigger_knows_the_app_its_settings_the_edge_and_functions(path: Path) -> None:
+    allowed = {"__future__", "os", "azure.functions", "shared.app", "shared.config", "shared.edge.web", "shared.work"}
 
     assert set(imports(path)) <= allowed
 
