@@ -20,6 +20,8 @@ from shared.clock import StorageClock
 from shared.config import Config
 from shared.counters import Counters
 from shared.guard import Guarded
+from shared.health import examined
+from shared.health.examiner import Examiner
 from shared.learning import rebuild
 from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Job, Trainer
@@ -55,6 +57,8 @@ _ERASING = 60.0
 """Seconds of a timer run that erasures may take; the next one goes on."""
 _HOURS = 60.0
 """Seconds after which a timer run begins no other part of an hour; what is left is written by the next one."""
+_EXAMINING = 20.0
+"""Seconds after which a timer run begins no other window to examine; the next one goes on."""
 _LONG = 120.0
 """Seconds of one loop's training after which it is noted that it takes long, in case the host ends it."""
 _STAND_BACK = 900.0
@@ -105,6 +109,7 @@ class App:
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.hours = Hours(blobs, self.counters)
+        self.examiner = Examiner(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
         self.trainer = Trainer(blobs, self.counters)
         self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
@@ -191,6 +196,9 @@ class App:
         ends = time.monotonic() + _HOURS
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
+        ends = time.monotonic() + _EXAMINING
+        for loop in grown:
+            await self._guarded("examine", f"loop {loop.id}", self.examiner.run(loop.id, self.clock.now(), ends))
         await self._guarded("sweep", "the deployment", self.sweep.run(notes.sweep or 0.0, deleted))
         return trained
 
@@ -203,6 +211,7 @@ class App:
     async def _carry_out(self, note: activity.Note, until: float) -> None:
         loop, now = await self.loops.by_id(note.loop_id), await self.clock.read()  # surely past, as the buckets must be
         again = await self.eraser.run(loop.id, loop.waits, now, until - time.monotonic())
+        await examined.forget(self.blobs, loop.id, (await checkpoints.load(self.blobs, loop.id))[0].generation)
         await activity.erased(self.tables, note, again)
 
     async def _train(self, note: activity.Note, grown: list[Loop]) -> None:

@@ -251,7 +251,7 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
     ),
     models.delete_model: Description(MODEL, "Forget what was learned", 204),
     models.get_model_properties: Description(MODEL, "Get when the model was made", answer=schemas.ModelProperties),
-    health.get_health: Description(RANKLOOP, "Get how far the log and the model are", answer=schemas.Health),
+    health.get_health: Description(RANKLOOP, "Get how far log and model are, and what is amiss", answer=schemas.Health),
     limits.get_limits: Description(RANKLOOP, "Get how far the loop's settings may go", answer=limits.LimitsContract),
     limits.put_limits: Description(
         RANKLOOP,

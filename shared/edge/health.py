@@ -8,12 +8,16 @@ import logging
 from shared.access.roles import Role
 from shared.app import App
 from shared.edge.calls import Call, Reply, reply_json
+from shared.health import examined
+from shared.health.examined import Examined
+from shared.health.findings import findings
 from shared.learning import registry
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours
 from shared.log.checkpoint import Checkpoint
 from shared.log.hours import Progress
+from shared.loops.settings import Loop
 from shared.storage import StorageError
 
 log = logging.getLogger("rankloop.health")
@@ -28,11 +32,13 @@ async def get_health(app: App, call: Call) -> Reply:
     version: Version | None = None
     checkpoint: Checkpoint | None = None
     written: Progress | None = None
+    held: Examined | None = None
     try:
         async with asyncio.timeout(_PATIENCE):
             version, _ = await registry.current(app.blobs, loop.id)
             checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
             written, _ = await hours.load(app.blobs, loop.id)
+            held, _ = await examined.load(app.blobs, loop.id)
     except (StorageError, TimeoutError) as e:
         log.warning("health is told without what storage holds: %s", e or "it does not answer")
     return reply_json(
@@ -55,9 +61,25 @@ async def get_health(app: App, call: Call) -> Reply:
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
             "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
+            **_examined(app, loop, held, checkpoint, version),
             **(_instance(app) if call.roles & Role.OWNER else {}),
         }
     )
+
+
+def _examined(
+    app: App, loop: Loop, held: Examined | None, checkpoint: Checkpoint | None, version: Version | None
+) -> dict[str, object]:
+    """What was found in the log; null where storage is silent."""
+    if held is None or checkpoint is None:
+        return {"examined": None, "findings": None}
+    if held.generation != checkpoint.generation:  # it may be of what was erased
+        held = Examined()
+    whole, trained = held.whole, version.trained_through if version else 0
+    return {
+        "examined": {"from": whole.start, "through": held.through, "events": whole.events, "of": whole.lines},
+        "findings": findings(held, trained, app.clock.now(), loop.configuration.model_export_frequency),
+    }
 
 
 def _instance(app: App) -> dict[str, object]:

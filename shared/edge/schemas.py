@@ -5,7 +5,7 @@ They are there for the API's description alone; tests hold them equal to what is
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,7 @@ from msgspec import Meta
 from shared.contract.errors import STATUS
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.requests import MAX_ID
+from shared.health.catalogue import CATALOGUE
 from shared.ranking.walk import MAX_DEPTH, MAX_KEY, MAX_NUMBER, MAX_STRING
 
 
@@ -121,6 +122,28 @@ class RewardWait(msgspec.Struct):
     seconds: float
 
 
+class ExaminedLog(msgspec.Struct):
+    """What of the log the findings rest on: the last day or two, examined in the background as it grows."""
+
+    since: Annotated[int, Meta(description="In seconds since the epoch.")] = msgspec.field(name="from")
+    through: Annotated[int, Meta(description="In seconds since the epoch; 0 before the first examination.")]
+    events: Annotated[int, Meta(description="Events that were examined.")]
+    of: Annotated[int, Meta(description="Events that there are in this time: of a large log a sample is examined.")]
+
+
+class Finding(msgspec.Struct):
+    """Something to know of a loop."""
+
+    code: Annotated[str, _is("What kind of thing was found.", enum=sorted(CATALOGUE))]
+    severity: Annotated[
+        Literal["error", "warning", "info"],
+        Meta(description="Something is broken; learning is worse than it could be; or it is worth a look."),
+    ]
+    what: Annotated[str, Meta(description="What was found, for people.")]
+    numbers: Annotated[dict[str, float], Meta(description="What that rests on.")]
+    todo: Annotated[str, Meta(description="What to do.")]
+
+
 class Health(msgspec.Struct, rename="camel"):
     """How far the log and the model are; null where storage is silent.
 
@@ -145,6 +168,8 @@ class Health(msgspec.Struct, rename="camel"):
     model_events: int | None
     model_reward: float | None
     trained_through: int | None
+    examined: ExaminedLog | None
+    findings: Annotated[list[Finding] | None, Meta(description="The worst first.")]
     waiting_bytes: int | msgspec.UnsetType = msgspec.UNSET
     counters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 

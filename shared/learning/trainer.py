@@ -20,6 +20,7 @@ from shared.learning.model import Learner, ModelError
 from shared.learning.registry import Version
 from shared.log import joined
 from shared.log.erasure import NOTHING, Erased
+from shared.log.labels import sound
 from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
@@ -88,7 +89,7 @@ class Lesson:
         skipped: lines of events that are not to be learned: deferred and never activated, or of another learning mode
             or problem than the loop's.
         loss: the sum of their progressive losses.
-        refused: lines that VW would not take.
+        refused: lines that VW would not take, or must not see.
     """
 
     events: int = 0
@@ -111,6 +112,9 @@ def learn(learner: Learner, lines: Sequence[bytes], job: Job) -> Lesson:
     for line in lines:
         if not job.takes(line):
             lesson.skipped += 1
+            continue
+        if not sound(line):
+            lesson.refused += 1
             continue
         try:
             learner.learn(line)

@@ -16,7 +16,7 @@ LAYERS = (
     ("shared.clock", "shared.freshness", "shared.guard", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
-    ("shared.access", "shared.ranking"),
+    ("shared.access", "shared.health", "shared.ranking"),
     ("shared.sweep",),
     ("shared.app",),
     ("shared.edge",),

@@ -1,0 +1,104 @@
+"""Turns what was joined since a loop was last examined into what is known of it, a bounded time at once.
+
+A run that is killed anywhere is repeated by the next one, since the mark moves with the counts in one blob.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from shared.counters import Counters
+from shared.health import examined, tally
+from shared.health.examined import DAY, Examined, Standing, Totals
+from shared.learning import registry
+from shared.log import checkpoint as checkpoints
+from shared.log import hours, joined
+from shared.log.checkpoint import Checkpoint
+from shared.log.erasure import Erased
+from shared.storage import Blobs, Conflict
+
+EVERY = 300.0
+"""Seconds from one examination of a loop to the next."""
+YOUNG, WHILE_YOUNG = 10_000, 20.0
+"""Events that a loop has joined before it is examined that seldom, and the seconds until then: whoever has just begun
+is told soon what is wrong."""
+_LOOPS = 1000
+"""Loops of which it is remembered when they are due."""
+
+
+class Examiner:
+    """The examinations of all loops.
+
+    Args:
+        blobs: hold the joined logs, and what was examined of them.
+        counters: gets examine.events, examine.rivals.
+    """
+
+    def __init__(self, blobs: Blobs, counters: Counters) -> None:
+        self._blobs = blobs
+        self._counters = counters
+        self._due: dict[str, float] = {}
+
+    async def run(self, loop_id: str, now: float, until: float) -> None:
+        """Examine what a loop has joined since the last time, unless that was just now.
+
+        Args:
+            loop_id: the loop.
+            now: seconds since the epoch.
+            until: by the monotonic clock, begin no other window after it; a later run goes on.
+        """
+        if now < self._due.get(loop_id, 0.0):
+            return
+        held, etag = await examined.load(self._blobs, loop_id)
+        if now >= _due(held):
+            checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
+            written, _ = await hours.load(self._blobs, loop_id)
+            version, _ = await registry.current(self._blobs, loop_id)
+            found = await self._examine(loop_id, held.less(checkpoint.since, checkpoint.generation), checkpoint, until)
+            if not held.at and found.latest.lines < checkpoint.events:  # what was counted is of more than was examined
+                found = msgspec.structs.replace(found, totals=_totals(checkpoint, written))
+            trained = version.trained_through if version else 0
+            found = msgspec.structs.replace(
+                found.with_totals(_totals(checkpoint, written)),
+                at=now,
+                standing=_standing(held.standing, trained, checkpoint, now),
+            )
+            try:
+                await examined.save(self._blobs, loop_id, found, etag)
+                held = found
+            except Conflict:
+                self._counters.add("examine.rivals")
+        if len(self._due) >= _LOOPS:
+            self._due.clear()
+        self._due[loop_id] = _due(held)
+
+    async def _examine(self, loop_id: str, held: Examined, checkpoint: Checkpoint, until: float) -> Examined:
+        """Go through the windows behind the mark, no farther back than a day."""
+        start = max(held.through, checkpoint.watermark - DAY, checkpoint.since)
+        erased = Erased(checkpoint.erasures)
+        for window in await joined.windows(self._blobs, loop_id, start, checkpoint.watermark):
+            if time.monotonic() > until:
+                return held
+            lines = await joined.read(self._blobs, loop_id, window, erased)
+            found = await asyncio.to_thread(tally.of_lines, lines, window.start, window.end)
+            held = held.with_window(found)
+            self._counters.add("examine.events", found.events)
+        return msgspec.structs.replace(held, through=max(held.through, checkpoint.watermark))
+
+
+def _due(held: Examined) -> float:
+    return held.at + (WHILE_YOUNG if held.totals.joined < YOUNG else EVERY)
+
+
+def _totals(checkpoint: Checkpoint, written: hours.Progress) -> Totals:
+    return Totals(checkpoint.events, checkpoint.retries, checkpoint.rewarded, written.late, written.unknown)
+
+
+def _standing(before: Standing | None, trained: int, checkpoint: Checkpoint, now: float) -> Standing | None:
+    """Since when the model has not moved, though there is more to learn; None while there is nothing."""
+    if trained >= checkpoint.watermark or not checkpoint.events:
+        return None
+    return before if before is not None and before.trained_through == trained else Standing(trained, now)
