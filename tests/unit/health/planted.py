@@ -37,7 +37,7 @@ def event(rng: random.Random, n: int, actions: Sequence[str] = ACTIONS) -> Line:
         {
             "_tag": name,
             "i": {"constant": 1, "id": name},
-            "j": [{"taste": name[:2]}, {"nutrition": {"energy": len(name)}}],
+            "j": [{"taste": name[:2]}, {"nutrition": {"energy": sum(map(ord, name)) % 50}}],
         }
         for name in actions
     ]
