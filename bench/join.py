@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import orjson
 from bench.traffic import LOOP, T0, Journal, Traffic
 from localhost.azurite import Azurite
 from shared.counters import Counters
+from shared.health.examiner import Examiner
 from shared.learning import registry
 from shared.learning.trainer import Job, Trainer
 from shared.log import activity
@@ -78,6 +80,19 @@ async def speed(actions: int, ranks: int) -> tuple[float, float]:
     for line in given:
         orjson.dumps(orjson.loads(line))
     return ranks / taken, ranks / (time.process_time() - started)
+
+
+async def examining(actions: int, ranks: int) -> tuple[float, int]:
+    """Processor time of examining what was joined / of joining it; and how many events were examined."""
+    traffic = Traffic(ranks, 100.0, 600.0, actions)
+    journal, blobs, counters = Journal(traffic, 10**6), MemoryBlobs(), Counters()
+    await journal.note(0, traffic.end)
+    journal.make_all()
+    started = time.process_time()
+    await join_all(journal, blobs, traffic, counters)
+    joining, started = time.process_time() - started, time.process_time()
+    await Examiner(blobs, counters).run(LOOP.id, traffic.end, math.inf)
+    return (time.process_time() - started) / joining, counters["examine.events"]
 
 
 async def remember() -> None:
@@ -159,6 +174,10 @@ def main() -> None:
         mine, theirs = asyncio.run(speed(actions, ranks))
         goal = "  (goal at least 10,000 events/s)" if actions == 50 else ""
         print(f"  {actions:3} actions: {mine / theirs:.2f}x  ({mine:,.0f} / {theirs:,.0f} events/s){goal}")
+    print("Examining on one core, by processor time / joining the same events:")
+    for actions, ranks in ((10, 60_000), (50, 20_000)):
+        ratio, examined = asyncio.run(examining(actions, ranks))
+        print(f"  {actions:3} actions: {ratio:.2f}x, {examined:,} of {ranks:,} events  (goal at most 0.33)")
     command = [sys.executable, "-m", "bench.join", "memory"]
     memory = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     print(f"Resident memory at its most over a log of 1,000,000 events: {memory:.0f} MiB  (goal below 1024)")

@@ -82,8 +82,8 @@ class Examiner:
         for window in await joined.windows(self._blobs, loop_id, start, checkpoint.watermark):
             if time.monotonic() > until:
                 return held
-            lines = await joined.read(self._blobs, loop_id, window, erased)
-            found = await asyncio.to_thread(tally.of_lines, lines, window.start, window.end)
+            lines, count = await joined.read_beginning(self._blobs, loop_id, window, tally.MOST_BYTES, erased)
+            found = await asyncio.to_thread(tally.of_lines, lines, count, window.start, window.end)
             held = held.with_window(found)
             self._counters.add("examine.events", found.events)
         return msgspec.structs.replace(held, through=max(held.through, checkpoint.watermark))

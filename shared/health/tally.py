@@ -20,9 +20,9 @@ SLOTS = 4
 NO_MODEL = "N/A"
 """How the log names the version where none served."""
 MOST_LINES = 1_000
-"""Lines of a window that are examined: a third of what joining it costs, at most (docs/adr/0028)."""
+"""Lines of a window that are examined; with the next one it keeps examining far below what joining costs."""
 MOST_BYTES = 4_000_000
-"""Bytes of them: a caller may send features by the thousand."""
+"""Bytes of a window that are read: the rest may hold more of the same."""
 
 
 class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,24 +109,19 @@ def merge(one: Tally, other: Tally) -> Tally:
     )
 
 
-def sample(lines: Sequence[bytes]) -> Sequence[bytes]:
-    """Those lines of a window that are examined: all, or every nth."""
-    step = max(-(-len(lines) // MOST_LINES), -(-sum(map(len, lines)) // MOST_BYTES), 1)
-    return lines[::step]
-
-
-def of_lines(lines: Sequence[bytes], start: int, end: int) -> Tally:
-    """The tally of a window.
+def of_lines(lines: Sequence[bytes], count: int, start: int, end: int) -> Tally:
+    """The tally of a window: of all lines that are given, or of every nth.
 
     Args:
-        lines: of its joined log; one that cannot be decoded counts as not examined.
+        lines: of its joined log, perhaps not all; one that cannot be decoded counts as not examined.
+        count: how many it has.
         start: of the window.
         end: of the window.
     """
     counting = _Counting()
-    for event in readable(entry.of_line, sample(lines)):
+    for event in readable(entry.of_line, lines[:: max(1, -(-len(lines) // MOST_LINES))]):
         counting.add(event)
-    return counting.tally(len(lines), start, end)
+    return counting.tally(count, start, end)
 
 
 class _Counting:

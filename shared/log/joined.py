@@ -174,6 +174,32 @@ async def read(blobs: Blobs, loop_id: str, window: Window, erased: Erased = NOTH
     return erased.joined(await read_whole(blobs, loop_id, window, DSJSON), window.start)
 
 
+async def read_beginning(
+    blobs: Blobs, loop_id: str, window: Window, most: int, erased: Erased
+) -> tuple[list[bytes], int]:
+    """The dsjson lines that a window begins with, less those that are erased, and how many it has in all.
+
+    Args:
+        blobs: hold the log.
+        loop_id: the loop.
+        window: the window.
+        most: bytes of them; to read all of a large window takes a quarter of what joining it took.
+        erased: what nobody may see any more.
+
+    Raises:
+        StorageError: the blob is gone or damaged. Whether what is read is what was written is not looked at.
+    """
+    path = window_path(loop_id, window, DSJSON)
+    blob = await blobs.get(path)
+    if blob is None:
+        raise StorageError(f"{path} is gone")
+    text = await asyncio.to_thread(decompress, blob.data, most)
+    lines = text.split(b"\n")
+    if len(text) == most:
+        lines.pop()  # cut off in the middle
+    return erased.joined(lines, window.start), int(blob.metadata["n"])
+
+
 async def read_whole(blobs: Blobs, loop_id: str, window: Window, kind: str) -> list[bytes]:
     """All lines of a kind that a window's blob holds; see `read`."""
     path = window_path(loop_id, window, kind)

@@ -67,14 +67,18 @@ def compress(lines: Sequence[bytes]) -> bytes:
     return compressor.compress(b"\n".join(lines))
 
 
-def decompress(data: bytes) -> bytes:
+def decompress(data: bytes, most: int = -1) -> bytes:
     """The text of one or more zstd frames; `ZstdDecompressor.decompress` would read the first one only.
+
+    Args:
+        data: the frames.
+        most: bytes of the text after which the rest is left alone; -1 for all.
 
     Raises:
         StorageError: they are damaged.
     """
     try:
-        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read(most)
     except zstandard.ZstdError as e:
         raise StorageError(f"compressed lines are damaged: {e}") from e
 

@@ -88,6 +88,12 @@ POINTS = (
     Point("activity.grown", "query activity sweep"),
     Point("activity.trained", "delete activity train", "trained"),
     Point("activity.put_off", "put activity train", "put_off"),
+    # Examination, whose steps are named before those of training, as they are less
+    Point("examine.read", "get loops/<loop>/examined.json"),
+    Point("examine.checkpoint", "get loops/<loop>/join.json", "Examiner.run"),
+    Point("examine.list", "(names|folders) loops/<loop>/joined/.*", "Examiner._examine"),
+    Point("examine.window.read", "get <window>.dsjson.zst", "Examiner._examine"),
+    Point("examine.move", "put loops/<loop>/examined.json", "Examiner.run"),
     Point("train.checkpoint", "get loops/<loop>/join.json", "App._train"),
     Point("train.list", "(names|folders) loops/<loop>/joined/.*", "windows"),
     Point("train.read", "get <window>.dsjson.zst", "Trainer._extend"),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.health.catalogue import CATALOGUE
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
@@ -43,6 +45,15 @@ def test_every_counter_is_documented_and_no_other() -> None:
     assert not missing
     unknown = {name for name in named if "*" not in name and not _matches(name, counted)}
     assert not unknown
+
+
+def test_every_finding_is_documented_with_its_severity_and_no_other() -> None:
+    section = OPERATIONS.split("## What health finds")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `([a-zA-Z]+)`(?: \((error|info)\))? \|", section, re.MULTILINE))
+
+    assert {code: severity or "warning" for code, severity in told.items()} == {
+        code: severity for code, (severity, _) in CATALOGUE.items()
+    }
 
 
 def _matches(name: str, counted: set[str]) -> bool:

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from shared.edge import health
+from shared.health import examined, tally
+from shared.health.examined import Examined, Standing
 from shared.learning import registry
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
@@ -16,6 +18,7 @@ from shared.log.checkpoint import Checkpoint
 from shared.loops.loops import DEFAULT
 from shared.storage import Blob, Unavailable
 from tests.unit.edge.inmemory import InMemory
+from tests.unit.health import planted
 
 RANK = {"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": "e1"}
 PATH = "rankloop/v1/health"
@@ -50,6 +53,43 @@ async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
     assert (trained["inactiveEvents"], trained["emptySlots"]) == (2, 3)
     assert (fresh["hoursThrough"], fresh["lateRewards"], fresh["unknownRewards"]) == (0, 0, 0)
     assert (trained["hoursThrough"], trained["lateRewards"], trained["unknownRewards"]) == (3600, 4, 6)
+
+
+async def test_health_tells_what_was_found_and_what_it_rests_on(served: InMemory) -> None:
+    served.now = 1_700_000_040.0
+    loop = await served.app.loops.named(DEFAULT)
+    fresh = await served.json("GET", PATH)
+    lines = planted.lines(600, change=lambda line, rng, n: line["c"]["FromUrl"].append({"session": f"s{n}"}))
+    held = Examined(standing=Standing(trained_through=0, since=1_699_990_000.0))
+    held = held.with_window(tally.of_lines([*lines, b"no line"], 601, 1_700_000_000, 1_700_000_005))
+    await examined.save(served.blobs, loop.id, held, None)
+    told = await served.json("GET", PATH)
+    await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    trained = await served.json("GET", PATH)
+
+    assert fresh["examined"] == {"from": 0, "through": 0, "events": 0, "of": 0}
+    assert fresh["findings"] == []
+    assert told["examined"] == {"from": 1_700_000_000, "through": 1_700_000_005, "events": 600, "of": 601}
+    assert [(one["code"], one["severity"]) for one in told["findings"]] == [
+        ("modelStale", "error"),
+        ("valuesAreIds", "warning"),
+    ]
+    assert "'context.session'" in told["findings"][1]["what"]
+    assert told["findings"][1]["numbers"]["values"] == 600
+    assert told["findings"][1]["todo"].startswith("Leave the feature out")
+    assert [one["code"] for one in trained["findings"]] == ["valuesAreIds"]
+
+
+async def test_nothing_is_told_that_was_found_before_an_erasure(served: InMemory) -> None:
+    loop = await served.app.loops.named(DEFAULT)
+    lines = planted.lines(600, change=lambda line, rng, n: line["c"]["FromUrl"].append({"session": f"s{n}"}))
+    await examined.save(served.blobs, loop.id, Examined().with_window(tally.of_lines(lines, 600, 0, 5)), None)
+    before = await served.json("GET", PATH)
+    await checkpoints.save(served.blobs, loop.id, Checkpoint(watermark=60, generation=1), None)
+    after = await served.json("GET", PATH)
+
+    assert (before["examined"]["events"], len(before["findings"])) == (600, 1)
+    assert (after["examined"]["events"], after["findings"]) == (0, [])
 
 
 async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
@@ -91,6 +131,7 @@ async def test_health_answers_when_storage_does_not(
     assert (told["storageAnswers"], told["joinedThrough"], told["modelVersion"]) == (False, None, None)
     assert (told["joinedEvents"], told["modelEvents"], told["trainedThrough"]) == (None, None, None)
     assert (told["hoursThrough"], told["lateRewards"], told["unknownRewards"]) == (None, None, None)
+    assert (told["examined"], told["findings"]) == (None, None)
     assert told["counters"]["http.201"] == 1
 
 

@@ -135,7 +135,7 @@ async def test_a_run_that_is_killed_is_repeated(log: Log, monkeypatch: pytest.Mo
         raise Conflict
 
     with monkeypatch.context() as patched:
-        patched.setattr(joined, "read", killed)
+        patched.setattr(joined, "read_beginning", killed)
         with pytest.raises(Conflict):
             await log.run()
     assert (await log.run()).latest.events == 20

@@ -27,7 +27,7 @@ def examine(lines: list[bytes], window: int = 500) -> Examined:
     """What examining these lines gives, window by window."""
     held = Examined()
     for n in range(0, len(lines), window):
-        held = held.with_window(tally.of_lines(lines[n : n + window], n, n + window))
+        held = held.with_window(tally.of_lines(lines[n : n + window], window, n, n + window))
     return held
 
 

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.log import joined
-from shared.log.joined import Window
+from shared.log.erasure import NOTHING, Erased, Erasure
+from shared.log.joined import DSJSON, Window
+from shared.log.records import digest_of
 from shared.log.rows import compress
 from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
@@ -137,3 +139,20 @@ async def test_folders_of_the_span_alone_are_listed_and_as_few_as_hold_it(
 
 def midnight(day: str) -> int:
     return int(datetime.fromisoformat(day + "T00:00+00:00").timestamp())
+
+
+async def test_of_a_large_window_the_beginning_is_read() -> None:
+    blobs, lines = MemoryBlobs(), [b'{"EventId":"%d","Timestamp":"1970-01-01T00:00:01Z"}' % n for n in range(100)]
+    window = Window(0, 5)
+    await joined.write(blobs, LOOP, window, DSJSON, lines)
+    erased = Erased([Erasure("event", digest_of("1").hex(), 100.0)])
+
+    whole = await joined.read_beginning(blobs, LOOP, window, 10_000, NOTHING)
+    some = await joined.read_beginning(blobs, LOOP, window, 3 * (len(lines[0]) + 1) + 20, NOTHING)
+    less = await joined.read_beginning(blobs, LOOP, window, 3 * (len(lines[0]) + 1) + 20, erased)
+
+    assert whole == (lines, 100)
+    assert some == (lines[:3], 100)
+    assert less == ([lines[0], lines[2]], 100)
+    with pytest.raises(StorageError, match="is gone"):
+        await joined.read_beginning(blobs, LOOP, Window(5, 10), 100, NOTHING)
