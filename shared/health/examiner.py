@@ -25,6 +25,8 @@ EVERY = 300.0
 YOUNG, WHILE_YOUNG = 10_000, 20.0
 """Events that a loop has joined before it is examined that seldom, and the seconds until then: whoever has just begun
 is told soon what is wrong."""
+_SPARING = 4
+"""Of any other loop every so manieth line is examined: an event costs about what joining it does."""
 _LOOPS = 1000
 """Loops of which it is remembered when they are due."""
 
@@ -79,11 +81,12 @@ class Examiner:
         """Go through the windows behind the mark, no farther back than a day."""
         start = max(held.through, checkpoint.watermark - DAY, checkpoint.since)
         erased = Erased(checkpoint.erasures)
+        sparing = 1 if held.totals.joined < YOUNG else _SPARING
         for window in await joined.windows(self._blobs, loop_id, start, checkpoint.watermark):
             if time.monotonic() > until:
                 return held
             lines, count = await joined.read_beginning(self._blobs, loop_id, window, tally.MOST_BYTES, erased)
-            found = await asyncio.to_thread(tally.of_lines, lines, count, window.start, window.end)
+            found = await asyncio.to_thread(tally.of_lines, lines, count, window.start, window.end, sparing)
             held = held.with_window(found)
             self._counters.add("examine.events", found.events)
         return msgspec.structs.replace(held, through=max(held.through, checkpoint.watermark))

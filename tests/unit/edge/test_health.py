@@ -92,6 +92,21 @@ async def test_nothing_is_told_that_was_found_before_an_erasure(served: InMemory
     assert (after["examined"]["events"], after["findings"]) == (0, [])
 
 
+async def test_what_was_examined_goes_with_an_erasure(served: InMemory) -> None:
+    served.now = 1_700_000_040.0
+    await served("POST", "personalizer/v1.0/rank", RANK)
+    loop = await served.app.loops.named(DEFAULT)
+    held = Examined().with_window(tally.of_lines(planted.lines(5), 5, 0, 5))
+    await examined.save(served.blobs, loop.id, held, None)
+
+    assert (await served("DELETE", "rankloop/v1/events/e1")).status_code == 202
+    served.now += 300.0
+    await served.app.train_due()
+
+    left, _ = await examined.load(served.blobs, loop.id)
+    assert (left.generation, left.whole.events) == (1, 0)
+
+
 async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
     await served.make_loop("news")
     default, news = [(await served.app.loops.named(name)).id for name in (DEFAULT, "news")]

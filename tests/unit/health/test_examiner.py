@@ -83,6 +83,15 @@ async def test_a_young_loop_is_examined_sooner(log: Log) -> None:
     assert (await log.run(later + EVERY)).latest.events == 61
 
 
+async def test_of_a_loop_that_is_no_longer_young_a_part_is_examined(log: Log) -> None:
+    await log.mark(events=YOUNG)
+    await log.run()
+    await log.join(T0, events=1000)
+
+    latest = (await log.run(NOW + EVERY)).latest
+    assert (latest.events, latest.lines) == (250, 1000)
+
+
 async def test_a_loop_that_was_just_examined_costs_nothing(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     await log.join(T0)
     await log.run()

@@ -165,7 +165,7 @@ def test_healthy_logs_raise_no_alarms() -> None:
         planted.slots(line, rng, n)
         line["epsilon"] = 1.0
 
-    alarms = []
+    alarms: list[str] = []
     for seed in range(200):
         change = two_slots if seed % 2 else None
         actions = planted.ACTIONS if seed % 3 else [f"{n} dish" for n in range(10)]

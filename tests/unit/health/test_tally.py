@@ -115,6 +115,13 @@ def test_of_a_large_window_a_sample_is_examined() -> None:
     assert (counted.lines, counted.events) == (9000, 834)
 
 
+@pytest.mark.parametrize(("lines", "examined"), [(250, 250), (499, 499), (500, 250), (1200, 300), (5000, 1000)])
+def test_who_is_sparing_examines_a_part_but_never_few(lines: int, examined: int) -> None:
+    line = planted.lines(1)[0]
+
+    assert tally.of_lines([line] * lines, lines, 0, 1, 4).events == examined
+
+
 def test_a_draw_is_known_by_place_and_by_standing() -> None:
     row = Row()
     row.add([9, 0, 1], [0.2, 0.6, 0.2])
