@@ -12,7 +12,7 @@ import orjson
 
 from shared.log import activity
 from shared.log.buckets import Waits, bucket_of, day_of, iso
-from shared.log.records import ONLINE, Observed, encode_observed, event_key, mark, ranked_line
+from shared.log.records import ONLINE, Arm, Observed, encode_observed, event_key, mark, ranked_line
 from shared.log.rows import RowKey, compress, pack, partition_key, table_name
 from shared.storage import Blob, Blobs, Row, Tables
 
@@ -32,6 +32,15 @@ class Rank:
     p: float = 0.5
     mode: str = ONLINE
     subject: str | None = None
+    arm: Arm | None = None
+    began: float | None = None
+
+    @property
+    def trial(self) -> bytes:
+        """The member of the line that says what it is part of."""
+        if self.arm is not None:
+            return b'"h":' + orjson.dumps([self.arm.held, self.arm.since])
+        return b"" if self.began is None else b'"b":%.3f' % self.began
 
     def line(self) -> bytes:
         order = [self.chosen, *(n for n in range(3) if n != self.chosen)]
@@ -47,7 +56,7 @@ class Rank:
         }
         choice = b'"a":%d,"p":%.9g' % (self.chosen, self.p)
         event_id, piece = orjson.dumps(self.id), orjson.dumps(dsjson)
-        return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, self.subject)
+        return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, self.subject, self.trial)
 
     def mark(self) -> bytes:
         return mark(self.id, self.t)
@@ -99,7 +108,8 @@ class SlotRank(Rank):
             "_ba": [slot.baseline for slot in self.slots],
         }
         choice = b'"s":' + orjson.dumps([(s.id, s.actions, s.probabilities, s.baseline) for s in self.slots])
-        return ranked_line(orjson.dumps(self.id), self.t, self.deferred, choice, self.mode, orjson.dumps(dsjson))
+        event_id, piece = orjson.dumps(self.id), orjson.dumps(dsjson)
+        return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, trial=self.trial)
 
 
 def _example(t: float, actions: int) -> dict[str, object]:

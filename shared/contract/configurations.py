@@ -62,6 +62,23 @@ class ServiceConfigurationV11(
     auto_optimization_start_date: Annotated[str | None, _instant("When the first optimisation is due.")] = None
 
 
+class BatchMetrics(msgspec.Struct, rename="camel"):
+    """Sums over events of Apprentice mode; the names are those of an early SDK (contract 3.1)."""
+
+    number_of_events: int
+    number_of_imitated_events: Annotated[int, Meta(description="In which Personalizer's draw was the baseline.")]
+    sum_of_rewards: float
+    sum_of_imitated_rewards: float
+
+
+class ApprenticeModeMetrics(BatchMetrics, rename="camel"):
+    """What came of Apprentice mode since the loop was last turned to it."""
+
+    start_time: Annotated[str, Meta(description="When that was.")]
+    last_processed_event_time: Annotated[str, Meta(description="Of the latest event; the year 1 before the first.")]
+    last_batch_metrics: Annotated[BatchMetrics, Meta(description="Over the latest 1,000 events.")]
+
+
 class ServiceConfigurationV2022(
     ServiceConfigurationV11, rename="camel", omit_defaults=True, kw_only=True, forbid_unknown_fields=True
 ):
@@ -72,6 +89,10 @@ class ServiceConfigurationV2022(
     ]
     is_inference_explainability_enabled: Annotated[
         bool | None, Meta(description="Whether Rank explains its choice.")
+    ] = None
+    latest_apprentice_mode_metrics: Annotated[
+        ApprenticeModeMetrics | None,
+        Meta(description="Absent where learningMode was never Apprentice. Read only."),
     ] = None
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 STATUS: Final[dict[str, int]] = {
+    "ApprenticeModeNeverTurnedOn": 400,
     "BadRequest": 400,
     "DuplicateCustomPolicyNames": 400,
     "EvaluationAlreadyExists": 400,

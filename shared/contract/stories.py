@@ -27,11 +27,13 @@ class ToldRank(msgspec.Struct, rename="camel"):
 
     time: _Time
     mode: Annotated[str, _is("The learning mode.")]
-    model_version: Annotated[str | None, _is("That decided; null where there was no model yet.")]
+    model_version: Annotated[str | None, _is("That decided; null where none did.")]
     exploration: Annotated[float | None, _is("That the model was loaded with; null where it was not written down.")]
-    seeds: Annotated[list[int], _is("Of the draw; in multi-slot, of each slot's.")]
+    seeds: Annotated[list[int], _is("Of the draw; in multi-slot, of each slot's. Where nothing was drawn, of no use.")]
     deferred: Annotated[bool, _is("Whether the event waited for activation.")]
     subject: Annotated[bool, _is("Whether the caller named a subject.")]
+    holdback: Annotated[bool, _is("Whether it was held back from the model, for comparison.")]
+    holdback_share: Annotated[float, _is("The share of decisions that were.")]
 
 
 class ToldSlot(msgspec.Struct, rename="camel"):

@@ -10,6 +10,7 @@ from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContrac
 from shared.contract.decoding import decode
 from shared.contract.errors import ApiError
 from shared.contract.versions import Version
+from shared.edge import apprentice
 from shared.edge.calls import Call, Reply, reply_json
 from shared.learning import trial
 from shared.learning.model import ModelError
@@ -20,7 +21,7 @@ from shared.loops.settings import Loop
 
 async def get_service_configuration(app: App, call: Call) -> Reply:
     """GET configurations/service: contract 3.1."""
-    return _service(call.loop, call)
+    return await _service(app, call.loop, call)
 
 
 async def put_service_configuration(app: App, call: Call) -> Reply:
@@ -36,7 +37,7 @@ async def put_service_configuration(app: App, call: Call) -> Reply:
         return replace(loop, configuration=configuration, policy=policy.read(arguments))
 
     await _check_mirror(app, change(call.loop), call)
-    return _service(await app.loops.change(call.name, change), call)
+    return await _service(app, await app.loops.change(call.name, change), call)
 
 
 async def _check_mirror(app: App, loop: Loop, call: Call) -> None:
@@ -93,11 +94,12 @@ def _with_policy(loop: Loop, learned: Policy) -> Loop:
     return changed
 
 
-def _service(loop: Loop, call: Call) -> Reply:
+async def _service(app: App, loop: Loop, call: Call) -> Reply:
     shown = loop.configuration
     if not call.roles & Role.MANAGE:
         shown = replace(shown, log_mirror_sas_uri=None)  # who may only read is not given leave to write there
-    return reply_json(shown.to_api(call.version, loop.edited))
+    metrics = await apprentice.metrics(app, loop) if call.version is Version.V2022 else None
+    return reply_json(shown.to_api(call.version, loop.edited, metrics))
 
 
 def _policy(loop: Loop) -> Reply:

@@ -293,4 +293,4 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         details="The answer holds the new one, which is shown this once. The old one opens nothing 5 s later.",
     ),
 }
-"""Of all operations but those on jobs."""
+"""Of all operations but those on jobs and trials."""

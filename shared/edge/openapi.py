@@ -24,6 +24,7 @@ from shared.edge.job_descriptions import JOBS
 from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
 from shared.edge.schemas import HAND_WRITTEN, ErrorResponse, RankableAction
+from shared.edge.trial_descriptions import TRIALS
 
 BINARY = "application/octet-stream"
 _JSON = "application/json"
@@ -140,7 +141,7 @@ def _path(route: Route, version: Version | None) -> str:
 
 def described(route: Route) -> Description:
     """What callers are told of a route's operation."""
-    return DESCRIPTIONS[route.operation] if route.operation in DESCRIPTIONS else JOBS[route.operation]
+    return next(told[route.operation] for told in (DESCRIPTIONS, JOBS, TRIALS) if route.operation in told)
 
 
 def _of(value: Any, version: Version | None) -> Any:

@@ -15,7 +15,20 @@ from shared.contract.errors import ApiError
 from shared.contract.evaluations import EVALUATION_CONTRACTS, FeatureImportanceContract, PolicyReferenceContract
 from shared.contract.requests import MultiSlotRankRequest, MultiSlotRewardRequest, RankRequest, RewardRequest
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, FROM_P2, FROM_P3, IN_PATH, ONLY_2022, Version
-from shared.edge import configurations, erasures, evaluations, events, health, limits, logs, loops, models, stories
+from shared.edge import (
+    apprentice,
+    configurations,
+    erasures,
+    evaluations,
+    events,
+    health,
+    holdback,
+    limits,
+    logs,
+    loops,
+    models,
+    stories,
+)
 from shared.edge.calls import Operation
 from shared.loops.loops import DEFAULT
 
@@ -108,6 +121,9 @@ RANKLOOP = (
     Route("GET", "health", health.get_health, READ),
     Route("GET", "limits", limits.get_limits, READ),
     Route("PUT", "limits", limits.put_limits, OWNER, body=limits.LimitsContract),
+    Route("GET", "holdback", holdback.get_holdback, READ),
+    Route("PUT", "holdback", holdback.put_holdback, MANAGE, body=holdback.HoldbackRequest),
+    Route("GET", "apprentice", apprentice.get_apprentice, READ),
     Route("GET", "events/{eventId}", stories.get_event, READ),
     Route("GET", "loops", loops.list_loops, OWNER),
     Route("POST", "loops", loops.create_loop, OWNER, body=loops.LoopRequest),

@@ -25,7 +25,7 @@ from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
 
-_HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("_label_cost")?')
+_HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("holdback":true,)?("_label_cost")?')
 """How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
 PATIENCE = 60.0
 """Seconds of learning after which a loop lets others have their turn, and goes on with the next run."""
@@ -76,8 +76,8 @@ def takes(line: bytes, mode: str, multi_slot: bool) -> bool:
     head = _HEAD.match(line)
     if head is None:
         return False
-    skip, own, single = head.groups()
-    return not skip and (own or b"Online") == mode.encode() and (single is None) == multi_slot
+    skip, own, held, single = head.groups()
+    return not skip and not held and (own or b"Online") == mode.encode() and (single is None) == multi_slot
 
 
 @dataclass(slots=True)
@@ -86,8 +86,8 @@ class Lesson:
 
     Attributes:
         events: lines learned.
-        skipped: lines of events that are not to be learned: deferred and never activated, or of another learning mode
-            or problem than the loop's.
+        skipped: lines of events that are not to be learned: deferred and never activated, held back, or of another
+            learning mode or problem than the loop's.
         loss: the sum of their progressive losses.
         refused: lines that VW would not take, or must not see.
     """

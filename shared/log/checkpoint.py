@@ -6,13 +6,17 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
+from shared.log.apprentice import Apprenticeship
+from shared.log.arms import Arms
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
 from shared.log.slices import Slice
 from shared.storage import Blobs, Conflict, documents
 
-LATEST = 2
+SECOND = 2
 """The format of a record that says more than the first release knew: it would drop that, so it must refuse it."""
+LATEST = 3
+"""The format of one that counts what releases before this one would drop: apprentices and holdbacks."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -46,6 +50,9 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         erasures: those in force.
         shards: every shard that ever held rows of this loop.
         events, rewarded, retries, inactive, duplicates, empty_slots: totals over all windows; see `join.Joined`.
+        apprentice: what came of Apprentice mode; None where it never was.
+        arms: what came of the holdback; None where there never was one. So that no neighbour of an earlier release
+            joins or learns events without their mark, it is there before the first is held back.
         format: of this record as it is stored; `save` sets it and `load` takes it back, so that it makes no difference.
     """
 
@@ -63,6 +70,8 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     inactive: int = 0
     duplicates: int = 0
     empty_slots: int = 0
+    apprentice: Apprenticeship | None = None
+    arms: Arms | None = None
     format: int = documents.FORMAT
 
     @property
@@ -108,9 +117,11 @@ async def save(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, etag: str | N
 
 def _format(held: Checkpoint) -> int:
     """The lowest format whose readers know all that is in use; so a neighbour works on where it can do no harm."""
+    if held.apprentice is not None or held.arms is not None:
+        return LATEST
     plan = held.plan
     later = (held.generation, held.erasures, held.sliced, held.slice, plan and (plan.generation or plan.routed))
-    return LATEST if any(later) else documents.FORMAT
+    return SECOND if any(later) else documents.FORMAT
 
 
 async def change(blobs: Blobs, loop_id: str, changed: Callable[[Checkpoint], Checkpoint]) -> Checkpoint:

@@ -52,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         epsilon: what that was loaded with; None in lines of a release that did not write it down.
         mode: the learning mode.
         holdback: whether it was decided without the model, for comparison.
+        share: of decisions that were, where any were.
         deferred: whether it waited for activation; not known of lines of that release.
         inactive: whether it was never activated, though it waited for that.
         subject: the tag of its subject.
@@ -73,6 +74,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     epsilon: float | None = None
     mode: str = ONLINE
     holdback: bool = False
+    share: float | None = msgspec.field(name="holdbackShare", default=None)
     deferred: bool = msgspec.field(name="DeferredAction", default=False)
     inactive: bool = msgspec.field(name="_skipLearn", default=False)
     subject: str | None = None
@@ -135,7 +137,7 @@ def of_line(line: bytes) -> Entry:
 
 def of_ranked(ranked: Ranked) -> Entry:
     """The event of a rank record."""
-    entry = msgspec.structs.replace(_decode(ranked.r), mode=ranked.m, deferred=ranked.d)
+    entry = msgspec.structs.replace(_decode(ranked.r), mode=ranked.m, holdback=ranked.held, deferred=ranked.d)
     if ranked.s is None:
         return entry
     outcomes = [Outcome(slot.id, slot.actions, slot.probabilities) for slot in ranked.s]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -65,6 +66,22 @@ class LoopRules:
         return Rules(self.waits.at(bucket), self.default_reward, self.aggregation, self.reward_range)
 
 
+class Earned(NamedTuple):
+    """What an event has earned.
+
+    Attributes:
+        event: the event.
+        reward: as the rewards came to it, or the default; in multi-slot the sum over slots.
+        imitated_reward: what of it is of a draw that was the baseline's action.
+        imitated: whether the draw was, of every slot in multi-slot.
+    """
+
+    event: Ranked
+    reward: float
+    imitated_reward: float
+    imitated: bool
+
+
 @dataclass(slots=True)
 class Joined:
     """A window's joined lines, and what became of the rest.
@@ -78,6 +95,7 @@ class Joined:
         duplicates: observations of an event repeated under one request id, left out.
         surplus: observations of events that have more than a thousand, left out; see `inbox.MOST`.
         empty_slots: slots for which earlier ones had left no action; they are in `lines`, without a label.
+        earned: of active events that were decided in Apprentice mode or under a holdback, in order of arrival.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -88,6 +106,7 @@ class Joined:
     duplicates: int = 0
     surplus: int = 0
     empty_slots: int = 0
+    earned: list[Earned] = field(default_factory=list)
 
 
 def decode_events(lines: Iterable[bytes]) -> list[Ranked]:
@@ -139,17 +158,33 @@ def _line(event: Ranked, observations: Sequence[Observed], rules: Rules, result:
         result.inactive += 1
     if event.m != ONLINE:
         flags["mode"] = event.m
+    if event.held:
+        flags["holdback"] = True
+    counts = "_skipLearn" not in flags and (event.h is not None or event.m == APPRENTICE)
     dsjson = bytes(event.r)
     if event.s is None:
         result.rewarded += any(o.k == "r" and o.s is None for o in observations)
         outcome = _outcome(event, observations, rules)
+        if counts:
+            result.earned.append(_earned(event, [(outcome, event.a == 0)]))
         return orjson.dumps({**flags, **outcome})[:-1] + b"," + dsjson[1:]
     known = {slot.id for slot in event.s}
     result.rewarded += any(name in known for o in observations for name, _ in o.s or ())
     result.empty_slots += sum(not slot.actions for slot in event.s)
-    outcomes = orjson.dumps([_slot_outcome(slot, event, observations, rules) for slot in event.s])
+    slots = [_slot_outcome(slot, event, observations, rules) for slot in event.s]
+    if counts:
+        chosen = [(o, s.actions[0] == s.baseline) for o, s in zip(slots, event.s, strict=True) if s.actions]
+        result.earned.append(_earned(event, chosen))
+    outcomes = orjson.dumps(slots)
     # VW reads the outcomes only behind the slots in `c`, which is in dsjson.
     return (orjson.dumps(flags)[:-1] + b"," if flags else b"{") + dsjson[1:-1] + b',"_outcomes":' + outcomes + b"}"
+
+
+def _earned(event: Ranked, outcomes: Sequence[tuple[dict[str, object], bool]]) -> Earned:
+    """What an event has earned, of its outcomes with whether the draw was the baseline's action."""
+    rewards = [(0.0 - cast(float, outcome["_original_label_cost"]), imitated) for outcome, imitated in outcomes]
+    of_draws = sum((reward for reward, imitated in rewards if imitated), 0.0)
+    return Earned(event, sum(reward for reward, _ in rewards), of_draws, all(imitated for _, imitated in rewards))
 
 
 def _outcome(event: Ranked, observations: Sequence[Observed], rules: Rules) -> dict[str, object]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, erasure, index, joined, retention, rows, slices
+from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
@@ -203,6 +203,8 @@ class Joiner:
             inactive=checkpoint.inactive + outcome.inactive,
             duplicates=checkpoint.duplicates + outcome.duplicates,
             empty_slots=checkpoint.empty_slots + outcome.empty_slots,
+            apprentice=apprentice.add(checkpoint.apprentice, outcome.earned),
+            arms=arms.add(checkpoint.arms, outcome.earned),
         )
         following = await self._plan(loop, done, spans, closed)
         await checkpoints.save(self._blobs, loop.loop_id, following or done, etag)

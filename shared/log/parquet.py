@@ -73,6 +73,7 @@ class _Line(msgspec.Struct, gc=False):
     epsilon: float | None = None
     subject: str | None = None
     inactive: bool = msgspec.field(name="_skipLearn", default=False)
+    holdback: bool = False
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -117,6 +118,7 @@ def _row(line: _Line, ids: Sequence[str]) -> dict[str, object]:
         "event_id": line.event_id,
         "time": line.timestamp[:-1],
         "mode": line.mode,
+        "holdback": line.holdback,
         "active": not line.inactive,
         "activated": any([o.activated for o in seen]),
         "action": line.chosen,

@@ -40,6 +40,19 @@ class RankedSlot(msgspec.Struct, frozen=True, gc=False, array_like=True):
     baseline: int
 
 
+class Arm(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The side of a holdback that an event is on (docs/adr/0027).
+
+    Attributes:
+        held: whether it was decided without the model, for comparison.
+        since: since when the holdback's share was the one that it was taken under, in seconds; tells one comparison
+            from another.
+    """
+
+    held: bool
+    since: float
+
+
 class Ranked(msgspec.Struct, frozen=True, gc=False):
     """A rank call that was answered.
 
@@ -51,6 +64,8 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
         p: the probability it was chosen with, in (0, 1].
         s: in multi-slot, the slots in place of `a` and `p`.
         m: the learning mode it was decided in.
+        h: its side, where a share of the loop's decisions was held back.
+        b: in Apprentice mode, when the loop was last turned to it, in seconds, where that was written down.
         u: the tag of its subject, where the caller named one; see `shared.log.subject`.
         r: the dsjson members that the join takes over as they are, as one JSON object: Timestamp, Version, EventId,
             a (actions from 1, chosen first), p (their probabilities), c (the example VW saw), VWState, and, where some
@@ -65,7 +80,14 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
     p: float = 1.0
     s: list[RankedSlot] | None = None
     m: str = ONLINE
+    h: Arm | None = None
+    b: float | None = None
     u: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it was held back from the model."""
+        return self.h is not None and self.h.held
 
 
 class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -114,7 +136,14 @@ def event_key(event_id: str) -> str:
 
 
 def ranked_line(
-    event_id: bytes, time: float, deferred: bool, choice: bytes, mode: str, dsjson: bytes, subject: str | None = None
+    event_id: bytes,
+    time: float,
+    deferred: bool,
+    choice: bytes,
+    mode: str,
+    dsjson: bytes,
+    subject: str | None = None,
+    trial: bytes = b"",
 ) -> bytes:
     """The journal line of a rank call; see `Ranked`.
 
@@ -126,13 +155,15 @@ def ranked_line(
         mode: a learning mode.
         dsjson: what the join takes over as it is.
         subject: a tag, or None.
+        trial: the member `h` or `b` as JSON without braces, or nothing.
     """
-    return b'{"e":%b,"t":%.6f,"d":%b,%b,"m":"%b",%b"r":%b}' % (
+    return b'{"e":%b,"t":%.6f,"d":%b,%b,"m":"%b",%b%b"r":%b}' % (
         event_id,
         time,
         b"true" if deferred else b"false",
         choice,
         mode.encode(),
+        trial + b"," if trial else b"",
         b'"u":"%b",' % subject.encode() if subject else b"",
         dsjson,
     )

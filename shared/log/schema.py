@@ -35,6 +35,7 @@ def events() -> pa.Schema:
             pa.field("event_id", pa.string(), nullable=False),
             pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
             pa.field("mode", pa.string(), nullable=False),
+            pa.field("holdback", pa.bool_(), nullable=False),
             pa.field("active", pa.bool_(), nullable=False),
             pa.field("activated", pa.bool_(), nullable=False),
             pa.field("action", pa.int32()),

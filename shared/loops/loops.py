@@ -20,6 +20,7 @@ from shared.contract.errors import ApiError
 from shared.freshness import Freshness, Keep
 from shared.log import activity
 from shared.log.buckets import Waits, next_bucket
+from shared.log.records import APPRENTICE
 from shared.loops import deployment as deployments
 from shared.loops import keys, policy, settings
 from shared.loops.deployment import DEPLOYMENT, Deployment
@@ -115,7 +116,10 @@ class Loops:
             changed = change(held)
             waits = await self._waits(held, changed.configuration.reward_wait_time)
             alike = changed.policy == held.policy and changed.configuration.learns_like(held.configuration)
-            changed = replace(changed, waits=waits, edited=held.edited if alike else self._clock.now())
+            now = self._clock.now()
+            changed = replace(
+                changed, waits=waits, edited=held.edited if alike else now, apprentice=_turned(held, changed, now)
+            )
             try:
                 etag = await self._blobs.put(settings.path(loop_id), settings.encode(changed, blob.data), blob.etag)
                 break
@@ -283,3 +287,12 @@ class Loops:
                 deployment.setdefault("settings", {})[loop_id] = etag
 
         await deployments.edit(self._blobs, tell)
+
+
+def _turned(held: Loop, changed: Loop, now: float) -> float | None:
+    """When a loop was last turned to Apprentice mode, to the millisecond, given a change of it."""
+    before, after = held.configuration.learning_mode, changed.configuration.learning_mode
+    if before == after or APPRENTICE not in (before, after):
+        return held.apprentice
+    last = held.apprentice or 0.0
+    return round(max(now, last + 0.001), 3) if after == APPRENTICE else last

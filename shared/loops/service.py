@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.contract import durations, instants
-from shared.contract.configurations import INT32_MAX, ServiceConfigurationV10, members
+from shared.contract.configurations import INT32_MAX, ApprenticeModeMetrics, ServiceConfigurationV10, members
 from shared.contract.errors import ApiError
 from shared.contract.numbers import as_float32
 from shared.contract.versions import Version
@@ -65,12 +65,15 @@ class ServiceConfiguration:
     model_retrain_days: int = 2
     is_inference_explainability_enabled: bool = False
 
-    def to_api(self, version: Version, edited: float | None) -> ServiceConfigurationV10:
+    def to_api(
+        self, version: Version, edited: float | None, apprentice: ApprenticeModeMetrics | None = None
+    ) -> ServiceConfigurationV10:
         """The members as a version of the API spells them.
 
         Args:
             version: of the API.
             edited: when learning was last changed, in seconds since the epoch, or None if it never was.
+            apprentice: what came of Apprentice mode, or None if it never was.
         """
         return members(
             version,
@@ -93,6 +96,7 @@ class ServiceConfiguration:
                 "auto_optimization_start_date": instants.spell(self.auto_optimization_start),
                 "model_retrain_days": self.model_retrain_days,
                 "is_inference_explainability_enabled": self.is_inference_explainability_enabled,
+                "latest_apprentice_mode_metrics": apprentice,
             },
         )
 

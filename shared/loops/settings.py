@@ -12,6 +12,7 @@ from shared.contract.errors import ApiError
 from shared.log.buckets import Waits
 from shared.log.join import LoopRules
 from shared.loops import policy
+from shared.loops.holdback import NOBODY, Holdback
 from shared.loops.keys import NAMES
 from shared.loops.limits import PERSONALIZERS, Limits
 from shared.loops.policy import DEFAULT_ARGUMENTS, Policy, Problem, with_exploration
@@ -33,6 +34,9 @@ class Loop:
         edited: when what shapes learning was last changed, or None.
         etag: the state of its settings blob.
         limits: how far its settings may go.
+        holdback: the share of its decisions that are kept from the model.
+        apprentice: when it was last turned to Apprentice mode, in seconds since the epoch; 0 where it was before that
+            was written down, None where it never was.
     """
 
     id: str
@@ -44,6 +48,8 @@ class Loop:
     edited: float | None = None
     etag: str = ""
     limits: Limits = PERSONALIZERS
+    holdback: Holdback = NOBODY
+    apprentice: float | None = None
 
     def rules(self) -> LoopRules:
         """The loop as the join sees it."""
@@ -64,7 +70,13 @@ class _Settings(msgspec.Struct):
     created: float = 0.0
     edited: float | None = None
     limits: Limits = PERSONALIZERS
+    holdback: Holdback = NOBODY
+    apprentice: float | None = None
     format: int = documents.FORMAT
+
+
+_INNER = ("configuration", "limits", "holdback")
+"""The members that are records themselves."""
 
 
 def path(loop_id: str) -> str:
@@ -87,9 +99,11 @@ def encode(loop: Loop, held: bytes = b"{}") -> bytes:
         loop.created,
         loop.edited,
         loop.limits,
+        loop.holdback,
+        loop.apprentice,
     )
     before, now = orjson.loads(held), msgspec.to_builtins(known)
-    inner = {name: {**before.get(name, {}), **now[name]} for name in ("configuration", "limits")}
+    inner = {name: {**before.get(name, {}), **now[name]} for name in _INNER}
     return orjson.dumps({**before, **now, **inner})
 
 
@@ -120,4 +134,6 @@ def decode(loop_id: str, data: bytes, etag: str) -> Loop:
         held.edited,
         etag,
         held.limits,
+        held.holdback,
+        held.apprentice,
     )

@@ -10,8 +10,10 @@ from functools import lru_cache
 from shared.contract import numbers
 from shared.contract.errors import ApiError
 from shared.log.buckets import iso
-from shared.log.records import ranked_line
+from shared.log.records import APPRENTICE, ONLINE, ranked_line
+from shared.loops.settings import Loop
 from shared.ranking.features import Action
+from shared.ranking.holdback import held_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Decision:
         mode: the learning mode it was decided in.
         dsjson: the members of the joined log's line that are known now, as a JSON object, less its Timestamp.
         empty_slots: slots for which earlier ones had left no action.
+        trial: of what trial it is, as a member of the journal line; see `Trial`.
     """
 
     event_id: str
@@ -35,6 +38,41 @@ class Decision:
     mode: str
     dsjson: bytes
     empty_slots: int = 0
+    trial: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the loop tries out, as far as a decision is part of it: a holdback, or an apprenticeship.
+
+    Attributes:
+        held: whether the decision is held back from the model.
+        share: the share that is held back.
+        member: of the journal line, as JSON: the event's side, or when the apprenticeship began; see `records.Ranked`.
+    """
+
+    held: bool = False
+    share: float = 0.0
+    member: bytes = b""
+
+    @property
+    def logged(self) -> bytes:
+        """A member of the joined line, behind a comma: the share; what is held back follows from it."""
+        return b',"holdbackShare":%a' % self.share if self.share else b""
+
+
+NO_TRIAL = Trial()
+
+
+def trial_of(loop: Loop, event_id: str, subject: str | None) -> Trial:
+    """What a decision for a loop is part of."""
+    mode, holdback = loop.configuration.learning_mode, loop.holdback
+    if mode == APPRENTICE and loop.apprentice:
+        return Trial(member=b'"b":%.3f' % loop.apprentice)
+    if not holdback.share or mode != ONLINE:
+        return NO_TRIAL
+    held = held_back(event_id, subject, loop.id, mode, holdback.share)
+    return Trial(held, holdback.share, b'"h":[%b,%.3f]' % (b"true" if held else b"false", holdback.since))
 
 
 def new_event_id(loop_id: str) -> str:
@@ -54,7 +92,8 @@ def log_line(decision: Decision, time: float, deferred: bool, subject: str | Non
     named = b'"subject":"%b",' % subject.encode() if subject else b""
     waits = b'"DeferredAction":true,' if deferred else b""
     dsjson = b'{"Timestamp":"%b",%b%b%b' % (iso(time).encode(), named, waits, decision.dsjson[1:])
-    return ranked_line(decision.event_json, time, deferred, decision.choice, decision.mode, dsjson, subject)
+    mode, trial = decision.mode, decision.trial
+    return ranked_line(decision.event_json, time, deferred, decision.choice, mode, dsjson, subject, trial)
 
 
 def check_distinct(actions: list[Action]) -> None:

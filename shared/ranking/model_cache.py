@@ -51,6 +51,10 @@ class Held:
         if self.model:
             self.model.meet(initials)
 
+    def without_model(self) -> Held:
+        """The same where the model is not asked: a loop without one, with this exploration."""
+        return Held(exploration=self.exploration)
+
     @property
     def name(self) -> bytes:
         """The version as the log names it."""

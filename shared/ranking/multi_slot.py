@@ -17,7 +17,7 @@ from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
-from shared.ranking.decision import Decision, check_distinct, new_event_id, number, odd_ids
+from shared.ranking.decision import NO_TRIAL, Decision, Trial, check_distinct, new_event_id, number, odd_ids, trial_of
 from shared.ranking.features import Context, example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import draw, uniform_hash
@@ -27,7 +27,9 @@ Drawn = list[tuple[int, float]]
 _encode = msgspec.json.Encoder().encode
 
 
-def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: Held, cache: ActionCache) -> Decision:
+def decide_slots(
+    request: MultiSlotRankRequest, plain: bool, loop: Loop, held: Held, cache: ActionCache, subject: str | None = None
+) -> Decision:
     """Decide a multi-slot rank call; see `rank.decide`.
 
     Raises:
@@ -50,9 +52,8 @@ def decide_slots(request: MultiSlotRankRequest, plain: bool, loop: Loop, held: H
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids(ids)
     names = [slot.id for slot in slots]
-    return resolve_slots(
-        event_id, loop.configuration.learning_mode, held, built, ids, names, seeds, allowed, baselines, odd
-    )
+    mode, trial = loop.configuration.learning_mode, trial_of(loop, event_id, subject)
+    return resolve_slots(event_id, mode, held, built, ids, names, seeds, allowed, baselines, odd, trial)
 
 
 def resolve_slots(
@@ -66,6 +67,7 @@ def resolve_slots(
     allowed: Sequence[Sequence[int]],
     baselines: Sequence[int],
     odd: bytes = b"",
+    trial: Trial = NO_TRIAL,
 ) -> Decision:
     """Decide what was sanitised; see `rank.resolve`.
 
@@ -80,11 +82,14 @@ def resolve_slots(
         allowed: the actions that each slot admits, ascending.
         baselines: of the slots, by index.
         odd: see `decision.odd_ids`.
+        trial: that it is part of.
 
     Raises:
         ModelError: as `decide_slots`.
     """
-    if mode == LOGGING_ONLY:
+    if trial.held:
+        held, drawn = held.without_model(), draw_baselines(baselines, allowed)
+    elif mode == LOGGING_ONLY:
         drawn = draw_baselines(baselines, allowed)
     elif held.model:
         drawn = held.model.score_slots(built)
@@ -98,9 +103,10 @@ def resolve_slots(
         _body(slots, shown, ids, event_json),
         _choice(slots, drawn, baselines),
         mode,
-        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b%b}'
-        % (event_json, built, held.name, held.exploration, _encode(baselines), odd),
+        b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b%b%b}'
+        % (event_json, built, held.name, held.exploration, _encode(baselines), odd, trial.logged),
         sum(not choice for choice in drawn),
+        trial.member,
     )
 
 

@@ -17,14 +17,16 @@ from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
-from shared.ranking.decision import Decision, check_distinct, new_event_id, number, odd_ids
+from shared.ranking.decision import NO_TRIAL, Decision, Trial, check_distinct, new_event_id, number, odd_ids, trial_of
 from shared.ranking.explore import choose, first, in_request_order
 from shared.ranking.features import example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import seed
 
 
-def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: ActionCache) -> Decision:
+def decide(
+    request: RankRequest, plain: bool, loop: Loop, held: Held, cache: ActionCache, subject: str | None = None
+) -> Decision:
     """Decide a rank call.
 
     Args:
@@ -33,6 +35,7 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
         loop: the loop; its id is part of the draw's seed.
         held: the loop's model.
         cache: of sanitised actions.
+        subject: the tag of the event's subject, or None.
 
     Raises:
         ApiError: BadRequest or InvalidRankRequest, as the features and rules of contract 4.3 demand.
@@ -54,7 +57,8 @@ def decide(request: RankRequest, plain: bool, loop: Loop, held: Held, cache: Act
     event_id = request.event_id or new_event_id(loop.id)
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids([ids[n] for n in rankable])
-    return resolve(event_id, loop.id, loop.configuration.learning_mode, held, built, ids, rankable, excluded, odd)
+    mode, trial = loop.configuration.learning_mode, trial_of(loop, event_id, subject)
+    return resolve(event_id, loop.id, mode, held, built, ids, rankable, excluded, odd, trial)
 
 
 def resolve(
@@ -67,6 +71,7 @@ def resolve(
     rankable: Sequence[int],
     excluded: Sequence[int],
     odd: bytes = b"",
+    trial: Trial = NO_TRIAL,
 ) -> Decision:
     """Decide what was sanitised.
 
@@ -80,14 +85,19 @@ def resolve(
         rankable: those that may be chosen, by index, ascending.
         excluded: all others, ascending.
         odd: see `decision.odd_ids`.
+        trial: that it is part of.
 
     Raises:
         ModelError: as `decide`.
     """
-    # A loop without a model explores uniformly (contract 5.3, point 7).
     count = len(rankable)
-    scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
-    drawn = choose(scores.distribution, scores.costs, seed(event_id, loop_id)) if mode != LOGGING_ONLY else first(count)
+    if trial.held:
+        held, drawn = held.without_model(), first(count)
+    elif mode == LOGGING_ONLY:
+        drawn = first(count)
+    else:  # a loop without a model explores uniformly (contract 5.3, point 7)
+        scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
+        drawn = choose(scores.distribution, scores.costs, seed(event_id, loop_id))
     shown = drawn if mode == ONLINE else in_request_order(drawn)
     event_json = orjson.dumps(event_id)
     probabilities = [number(p) for p in drawn.probabilities]
@@ -104,7 +114,10 @@ def resolve(
         ),
         b'"a":%d,"p":%.9g' % (drawn.order[0], drawn.probabilities[0]),
         mode,
-        _dsjson(event_json, drawn.order, probabilities, built, held, [(n, ids[n]) for n in excluded], odd),
+        _dsjson(
+            event_json, drawn.order, probabilities, built, held, [(n, ids[n]) for n in excluded], odd + trial.logged
+        ),
+        trial=trial.member,
     )
 
 
@@ -132,7 +145,7 @@ def _dsjson(
     built: bytes,
     held: Held,
     excluded: list[tuple[int, bytes]],
-    odd: bytes,
+    more: bytes,
 ) -> bytes:
     """The part of the joined line that is known now (contract 5.8)."""
     left_out = b",".join([b"[%d,%b]" % left for left in excluded])
@@ -144,5 +157,5 @@ def _dsjson(
         held.name,
         held.exploration,
         b',"excluded":[%b]' % left_out if left_out else b"",
-        odd,
+        more,
     )

@@ -84,13 +84,13 @@ class Ranker:
         body: bytes,
         subject: str | None,
         request: R,
-        decide: Callable[[R, bool, Loop, Held, ActionCache], Decision],
+        decide: Callable[[R, bool, Loop, Held, ActionCache, str | None], Decision],
     ) -> Answer:
         await self._clock.ensure()
         held = await self._models.get(loop)
         # No waiting between here and the decision: a newer version closes the held model as soon as it is loaded.
         try:
-            decision = decide(request, is_plain(body), loop, held, self._cache)
+            decision = decide(request, is_plain(body), loop, held, self._cache, subject)
         except ModelError as e:
             self._counters.add("rank.model_errors")
             raise ApiError("ModelRankingError", "The learning policy could not rank these features.") from e

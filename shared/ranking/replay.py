@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -18,7 +18,8 @@ from shared.log.erasure import Erased
 from shared.log.join import MIN_PROBABILITY
 from shared.log.records import RankedSlot
 from shared.loops import policy
-from shared.ranking.decision import Decision
+from shared.ranking.decision import Decision, Trial
+from shared.ranking.holdback import held_back
 from shared.ranking.model_cache import NO_MODEL, Held
 from shared.ranking.multi_slot import resolve_slots
 from shared.ranking.rank import resolve
@@ -37,7 +38,7 @@ class Replay:
 
     Attributes:
         answer: the body, byte for byte as it was answered where `same`.
-        same: whether it is what the log holds: order, probabilities, draw.
+        same: whether it is what the log holds: order, probabilities, draw, and whether it is held back.
     """
 
     answer: bytes
@@ -63,8 +64,6 @@ async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, e
         Gone: it cannot be; the text says why.
         Unavailable: storage does not answer.
     """
-    if entry.holdback:
-        raise Gone("It was held back from the model in a way that this release does not know.")
     name = entry.scorer.version
     if name == NO_MODEL.decode():
         return await asyncio.to_thread(_decided, entry, loop_id, Held(exploration=entry.epsilon or 0.0))
@@ -91,19 +90,34 @@ def decide_again(entry: Entry, loop_id: str, held: Held) -> Decision:
     Raises:
         ModelError: VW refuses the example.
     """
-    asked = entries.asked(entry)
+    asked, trial = entries.asked(entry), _trial(entry, loop_id)
     built = bytes(entry.example)
     ids = [_encode(action_id) for action_id in asked.ids]
     if entry.outcomes is not None:
         slots = [slot.id for slot in entry.outcomes]
         return resolve_slots(
-            entry.event_id, entry.mode, held, built, ids, slots, asked.seeds, asked.allowed, entry.baselines
+            entry.event_id,
+            entry.mode,
+            held,
+            built,
+            ids,
+            slots,
+            asked.seeds,
+            asked.allowed,
+            entry.baselines,
+            trial=trial,
         )
     excluded = [index for index, _ in entry.excluded]
     for index, action_id in entry.excluded:
         ids.insert(index, _encode(action_id))
     rankable = [index for index in range(len(ids)) if index not in excluded]
-    return resolve(entry.event_id, loop_id, entry.mode, held, built, ids, rankable, excluded)
+    return resolve(entry.event_id, loop_id, entry.mode, held, built, ids, rankable, excluded, trial=trial)
+
+
+def _trial(entry: Entry, loop_id: str) -> Trial:
+    """Whether it is held back: by what the log holds of it, and not by what the log says of that."""
+    share = entry.share or 0.0
+    return Trial(held_back(entry.event_id, entry.subject, loop_id, entry.mode, share), share)
 
 
 def _decided_by(entry: Entry, loop_id: str, version: Version, data: bytes, epsilon: float) -> Replay:
@@ -116,7 +130,8 @@ def _decided_by(entry: Entry, loop_id: str, version: Version, data: bytes, epsil
 
 
 def _decided(entry: Entry, loop_id: str, held: Held) -> Replay:
-    return _compared(entry, decide_again(entry, loop_id, held))
+    replay = _compared(entry, decide_again(entry, loop_id, held))
+    return replace(replay, same=replay.same and _trial(entry, loop_id).held == entry.holdback)
 
 
 def _compared(entry: Entry, decision: Decision) -> Replay:

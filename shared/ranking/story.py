@@ -78,6 +78,8 @@ def _rank(ranking: Ranking, loop_id: str) -> ToldRank:
         seeds=[uniform_hash(text) for text in slots] or [seed(entry.event_id, loop_id)],
         deferred=entry.deferred or entry.inactive,
         subject=entry.subject is not None,
+        holdback=entry.holdback,
+        holdback_share=entry.share or 0.0,
     )
 
 

@@ -76,6 +76,7 @@ def evaluates(body: Any) -> Callable[[Loop], Got]:
 
 
 TRIGGERS: dict[str, Callable[[Loop], Got]] = {
+    "ApprenticeModeNeverTurnedOn": calls("GET", "rankloop/v1/apprentice", None, ""),
     "BadRequest": calls("POST", "rank", b"{"),
     "DuplicateCustomPolicyNames": evaluates({**DATES, "policies": [POLICY, POLICY]}),
     "InvalidContainer": settings({"logMirrorEnabled": True}),
@@ -134,7 +135,6 @@ FAULTS = ("InternalServerError", "ModelRankingError")
 NO_STORED_FAULT = "storage that fails is a 503 OperationNotAllowed here, and a fault of ours InternalServerError"
 NO_MULTI_STEP = "of multi-step decisions, which were never public"
 NOT_RAISED = {
-    "ApprenticeModeNeverTurnedOn": "of metrics that no published version has",
     "EvaluationModelNotFound": "nothing in this release applies an evaluation",
     "EvaluationsGetListFailed": NO_STORED_FAULT,
     "InferenceModelUpdateFailed": NO_STORED_FAULT,

@@ -20,6 +20,7 @@ from shared.edge import openapi
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS
 from shared.edge.job_descriptions import JOBS
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
+from shared.edge.trial_descriptions import TRIALS
 from shared.evaluation import resources
 from shared.evaluation.resources import Evaluation, FeatureImportance
 from shared.learning import registry
@@ -48,7 +49,8 @@ list_evaluations get_evaluation put_evaluation delete_evaluation
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health get_event get_limits put_limits list_loops create_loop delete_loop replace_key
+get_health get_event get_limits put_limits get_holdback put_holdback get_apprentice
+list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 """
 # The second one is left without an action where the first one takes b.
@@ -102,9 +104,10 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 130
-    assert set(DESCRIPTIONS) | set(JOBS) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
-    assert not set(DESCRIPTIONS) & set(JOBS)
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 133
+    described = [*DESCRIPTIONS, *JOBS, *TRIALS]
+    assert set(described) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
+    assert len(set(described)) == len(described)
 
 
 def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None:
@@ -115,7 +118,7 @@ def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None
 
 
 def test_descriptions_name_what_there_is() -> None:
-    for told in (*DESCRIPTIONS.values(), *JOBS.values()):
+    for told in (*DESCRIPTIONS.values(), *JOBS.values(), *TRIALS.values()):
         assert set(told.codes) <= set(STATUS)
         assert not set(told.codes) & set(openapi.ANY_CALL)
         assert set(told.headers) <= set(HEADERS)

@@ -1,4 +1,4 @@
-"""The checkpoint of a join is kept from a neighbour of the first release, which would drop what it does not know."""
+"""The checkpoint of a join is kept from a neighbour of a former release, which would drop what it does not know."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from shared.log import checkpoint as checkpoints
+from shared.log.apprentice import Apprenticeship, Totals
+from shared.log.arms import Arms, Sums
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
@@ -55,6 +57,12 @@ NEWS: list[dict[str, Any]] = [
     {"plan": Plan(T0, T0 + 60, RULES, generation=1)},
     {"plan": Plan(T0, T0 + 60, RULES, routed=True)},
 ]
+LATEST: list[dict[str, Any]] = [
+    {"arms": Arms()},
+    {"arms": Arms(5.125, Sums(2, 1.5, 1.25), Sums(1, -1.0, 1.0)), "generation": 2},
+    {"apprentice": Apprenticeship(1.0, 2.0, Totals(1, 1, 0.5, 0.5), b"\x00\xff" * 9)},
+]
+"""What the first release does not know, nor the one that reads format 2."""
 
 
 @pytest.mark.parametrize("news", NEWS, ids=lambda news: "-".join(news))
@@ -64,6 +72,17 @@ async def test_the_first_release_refuses_what_it_would_drop(news: dict[str, Any]
 
     with pytest.raises(StorageError, match="is of format 2; this release reads 1"):
         documents.decode(await stored(blobs), First, "it")
+    assert (await checkpoints.load(blobs, LOOP))[0] == held
+
+
+@pytest.mark.parametrize("news", LATEST, ids=lambda news: "-".join(news))
+async def test_every_former_release_refuses_what_it_would_drop(news: dict[str, Any]) -> None:
+    blobs, held = MemoryBlobs(), Checkpoint(watermark=T0, **news)
+    await checkpoints.save(blobs, LOOP, held, None)
+
+    for former in (1, 2):
+        with pytest.raises(StorageError, match="is of format 3"):
+            documents.decode(await stored(blobs), First, "it", former)
     assert (await checkpoints.load(blobs, LOOP))[0] == held
 
 
@@ -79,7 +98,8 @@ async def test_the_first_release_works_beside_this_one_while_nothing_new_is_in_u
 
 
 def test_every_member_the_first_release_does_not_know_is_tested() -> None:
-    assert {*Checkpoint.__struct_fields__} - {*First.__struct_fields__} <= {name for news in NEWS for name in news}
+    tested = {name for news in (*NEWS, *LATEST) for name in news}
+    assert {*Checkpoint.__struct_fields__} - {*First.__struct_fields__} <= tested
     assert {*Plan.__struct_fields__} - {*FirstPlan.__struct_fields__} == {"generation", "routed"}
 
 
@@ -103,7 +123,7 @@ async def test_what_is_no_more_in_use_is_open_to_the_first_release_again() -> No
 
 async def test_a_later_release_is_refused() -> None:
     blobs = MemoryBlobs()
-    await blobs.put(checkpoints.path(LOOP), b'{"format":3}')
+    await blobs.put(checkpoints.path(LOOP), b'{"format":4}')
 
-    with pytest.raises(StorageError, match="is of format 3; this release reads 1 to 2"):
+    with pytest.raises(StorageError, match="is of format 4; this release reads 1 to 3"):
         await checkpoints.load(blobs, LOOP)

@@ -11,7 +11,7 @@ import pytest
 from shared.log import late, parquet, schema
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join, observations_of
-from shared.log.records import APPRENTICE, Observed, event_key
+from shared.log.records import APPRENTICE, Arm, Observed, event_key
 from tests.hourly import read
 from tests.journalled import T0, Obs, Rank, Record, Slot, SlotRank
 
@@ -44,6 +44,7 @@ def test_an_event_is_a_row() -> None:
         "event_id": "e",
         "time": datetime.fromtimestamp(T0 + 0.25, UTC),
         "mode": "Online",
+        "holdback": False,
         "active": True,
         "activated": False,
         "action": 1,
@@ -68,10 +69,12 @@ def test_what_a_line_leaves_out_has_its_meaning() -> None:
     plain = row(Rank("e", T0))
     waiting = row(Rank("e", T0, deferred=True))
     activated = row(Rank("e", T0, deferred=True, mode=APPRENTICE), Obs("e", T0 + 1, kind="a"))
+    sides = [row(kind("e", T0, arm=Arm(held, 1.0)))["holdback"] for kind in (Rank, SlotRank) for held in (True, False)]
 
     assert (plain["epsilon"], plain["excluded"], plain["has_subject"], plain["reward"]) == (None, [], False, 0.0)
     assert (plain["active"], plain["activated"], plain["rewards"], plain["baseline"]) == (True, False, 0, True)
     assert (waiting["active"], waiting["activated"]) == (False, False)
+    assert sides == [True, False, True, False]
     assert (activated["active"], activated["activated"], activated["rewards"]) == (True, True, 0)
     assert (activated["mode"], activated["label"], activated["reward"]) == ("Apprentice", 1.0, 0.0)
 

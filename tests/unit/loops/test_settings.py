@@ -9,6 +9,7 @@ import pytest
 
 from shared.log.buckets import Waits
 from shared.loops import keys, policy, settings
+from shared.loops.holdback import NOBODY, Holdback
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
@@ -24,6 +25,8 @@ LOOP = Loop(
     1_690_000_000.25,
     1_700_000_000.0,
     '"7"',
+    holdback=Holdback(0.05, 1_700_000_000.125),
+    apprentice=1_700_000_001.5,
 )  # fmt: skip
 FORMER = (
     b'{"configuration":{"reward_wait_time":15.0,"default_reward":-0.5,"reward_aggregation":"sum",'
@@ -49,6 +52,7 @@ def test_settings_of_the_former_release_are_read() -> None:
     # Its exploration percentage was all there was to a policy then.
     assert loop.policy == policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT].replace("0.2", "0.35"))
     assert (loop.keys, loop.created, loop.edited, loop.etag) == ((), 0.0, None, '"1"')
+    assert (loop.holdback, loop.apprentice) == (NOBODY, None)
     assert settings.decode(ID, settings.encode(loop), '"1"') == loop
 
 

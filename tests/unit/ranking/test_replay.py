@@ -29,6 +29,7 @@ from shared.log.join import Rules, decode_events, join
 from shared.log.joined import Window
 from shared.log.records import MODES, Observed, decode_ranked
 from shared.loops import policy
+from shared.loops.holdback import Holdback
 from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
@@ -71,16 +72,18 @@ async def published(arguments: str, epsilon: float) -> tuple[MemoryBlobs, Held]:
     return blobs, await ModelCache(blobs, Counters()).get(of)
 
 
-def decided(body: dict[str, Any], held: Held, of: Loop) -> Decision:
+def decided(body: dict[str, Any], held: Held, of: Loop, subject: str | None = None) -> Decision:
     raw = orjson.dumps(body)
     if "slots" in body:
-        return decide_slots(multi_slot_rank_request(raw), is_plain(raw), of, held, ActionCache())
-    return decide(rank_request(raw), is_plain(raw), of, held, ActionCache())
+        return decide_slots(multi_slot_rank_request(raw), is_plain(raw), of, held, ActionCache(), subject)
+    return decide(rank_request(raw), is_plain(raw), of, held, ActionCache(), subject)
 
 
-def logged(decision: Decision, observed: Sequence[Observed] = (), deferred: bool = False) -> tuple[Entry, Entry]:
+def logged(
+    decision: Decision, observed: Sequence[Observed] = (), deferred: bool = False, subject: str | None = "ab" * 16
+) -> tuple[Entry, Entry]:
     """The event while it is pending, and when it is joined."""
-    line = log_line(decision, T0 + 0.5, deferred, "ab" * 16)
+    line = log_line(decision, T0 + 0.5, deferred, subject)
     (joined,) = join(decode_events([line]), observed, [], RULES).lines
     return entries.of_ranked(decode_ranked(line)), entries.of_line(joined)
 
@@ -122,6 +125,35 @@ async def test_without_a_model_nothing_is_needed() -> None:
         assert await again(MemoryBlobs(), entry) == Replay(decision.body, True)
 
 
+@pytest.mark.parametrize("slots", [None, SLOTS])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("excluded", [[], [ODD[0], ODD[3]]])
+async def test_what_was_held_back_is_so_again_and_needs_no_model(
+    mode: str, slots: list[dict[str, Any]] | None, excluded: list[str]
+) -> None:
+    arguments = SINGLE if slots is None else QUICK_SLOTS
+    blobs, held = await published(arguments, 0.2)
+    of = replace(loop(arguments, mode), holdback=Holdback(0.5, 7.25))
+    sides = set()
+    for n in range(20):
+        body = {**BODY, "eventId": f"e{n}", **({"excludedActions": excluded} if slots is None else {"slots": slots})}
+        decision = decided(body, held, of, "ab" * 16 if n < 5 else None)
+        for entry in logged(decision, subject="ab" * 16 if n < 5 else None):
+            sides.add(entry.holdback)
+            storage = MemoryBlobs() if entry.holdback else blobs
+            assert await again(storage, entry) == Replay(decision.body, True)
+            assert not (await again(blobs, msgspec.structs.replace(entry, holdback=not entry.holdback))).same
+    assert sides == ({False, True} if mode == "Online" else {False})
+
+
+async def test_the_share_decides_who_is_held_back_and_the_log_names_it() -> None:
+    _, entry = logged(decided(BODY, Held(), replace(loop(), holdback=Holdback(0.5, 7.25))), subject=None)
+    assert entry.share == 0.5
+    other = msgspec.structs.replace(entry, share=0.0)
+
+    assert (await again(MemoryBlobs(), other)).same is not entry.holdback
+
+
 async def test_what_is_not_what_the_log_holds_is_told() -> None:
     blobs, held = await published(SINGLE, 0.2)
     _, entry = logged(decided(BODY, held, loop()))
@@ -135,8 +167,6 @@ async def test_what_is_not_what_the_log_holds_is_told() -> None:
 async def test_what_cannot_be_taken_again_is_told() -> None:
     blobs, held = await published(SINGLE, 0.2)
     _, entry = logged(decided(BODY, held, loop()))
-    with pytest.raises(Gone, match="held back"):
-        await again(blobs, msgspec.structs.replace(entry, holdback=True))
     with pytest.raises(Gone, match="did not write down the exploration"):
         await again(blobs, msgspec.structs.replace(entry, epsilon=None))
     with pytest.raises(Gone, match="no record of model version"):
