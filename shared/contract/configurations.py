@@ -63,7 +63,7 @@ class ServiceConfigurationV11(
 
 
 class BatchMetrics(msgspec.Struct, rename="camel"):
-    """Sums over events of Apprentice mode; the names are those of an early SDK (contract 3.1)."""
+    """Sums over events of Apprentice mode; the names are those of an early SDK."""
 
     number_of_events: int
     number_of_imitated_events: Annotated[int, Meta(description="In which Personalizer's draw was the baseline.")]

@@ -10,7 +10,7 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from localhost.azurite import Azurite
 from shared.edge import health
 from shared.log import checkpoint as checkpoints
 from shared.log import joined, parts, schema
+from shared.loops.holdback import Holdback
 from shared.loops.loops import DEFAULT
 from shared.storage.azure import AzureStorage
 from tests.integration.test_logs import DAY, HOUR, World
@@ -59,6 +60,8 @@ async def run(folder: Path) -> Ran:
         async with AzureStorage(azurite.connection_string) as storage:
             world = World(azurite, storage)
             await world.configure(rewardWaitTime="PT1M", modelExportFrequency="PT1M", rewardAggregation="sum")
+            held_back = Holdback(0.25, world.now)
+            await world.app.loops.change(DEFAULT, lambda loop: replace(loop, holdback=held_back))
             world.now = world.now // DAY * DAY + DAY - 0.75 * HOUR
             calls: list[tuple[float, str, float | None]] = []
             for n in range(160):
@@ -125,8 +128,8 @@ def error(values: list[float]) -> float:
     return 1.96 * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def test_the_document_has_five_queries_and_each_is_tested() -> None:
-    assert list(BLOCKS) == ["setup", "reward-by-day", "actions", "calibration", "late", "models"]
+def test_the_document_has_six_queries_and_each_is_tested() -> None:
+    assert list(BLOCKS) == ["setup", "reward-by-day", "actions", "calibration", "late", "models", "lift"]
 
 
 def test_the_run_is_worth_querying(ran: Ran) -> None:
@@ -141,6 +144,8 @@ def test_the_run_is_worth_querying(ran: Ran) -> None:
 def test_reward_by_day(ran: Ran, db: duckdb.DuckDBPyConnection) -> None:
     days = defaultdict(list)
     for line in ran.lines:
+        if "holdback" in line:
+            continue
         baseline = ran.reward(line) / line["p"][0] if line["_labelIndex"] == 0 else 0.0
         days[line["Timestamp"][:10]].append((ran.reward(line), baseline))
 
@@ -222,6 +227,8 @@ def test_late(ran: Ran, db: duckdb.DuckDBPyConnection) -> None:
 def test_models(ran: Ran, db: duckdb.DuckDBPyConnection) -> None:
     versions = defaultdict(list)
     for line in ran.lines:
+        if "holdback" in line:
+            continue
         versions[line["VWState"]["m"]].append(line)
 
     found = asked(db, "models")
@@ -233,6 +240,24 @@ def test_models(ran: Ran, db: duckdb.DuckDBPyConnection) -> None:
         assert (row["events"], row["reward"]) == (len(lines), pytest.approx(statistics.fmean(rewards)))
         assert row["error"] == pytest.approx(error(rewards))
         assert row["probability"] == pytest.approx(statistics.fmean(line["p"][0] for line in lines))
+
+
+def test_lift(ran: Ran, db: duckdb.DuckDBPyConnection) -> None:
+    days: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    for line in ran.lines:
+        days[line["Timestamp"][:10]]["holdback" in line].append(ran.reward(line))
+
+    found = asked(db, "lift")
+
+    assert [str(row["date"]) for row in found] == sorted(days)
+    for row, (_, arms) in zip(found, sorted(days.items()), strict=True):
+        held, model = arms[True], arms[False]
+        assert (row["held"], row["modelled"]) == (len(held), len(model))
+        assert (row["held_reward"], row["model_reward"]) == pytest.approx(tuple(map(statistics.fmean, (held, model))))
+        assert row["lift"] == pytest.approx(statistics.fmean(model) - statistics.fmean(held))
+        squares = statistics.variance(held) / len(held) + statistics.variance(model) / len(model)
+        assert row["lift_error"] == pytest.approx(1.96 * math.sqrt(squares))
+    assert sum(row["held"] for row in found) > 20
 
 
 @pytest.mark.parametrize("table", parts.TABLES)
