@@ -118,6 +118,8 @@ async def play(sdk: Any, loop: Loop, model: bytes) -> dict[Key, Any]:
 
     held = await call(MANAGES, "get_service_configuration", "get")
     await call(MANAGES, "update_service_configuration", "put", {**held, "modelRetrainDays": 1})
+    await call(MANAGES, "update_service_configuration", "apprentice", {**held, "learningMode": "Apprentice"})
+    await call(MANAGES, "update_service_configuration", "online", {**held, "modelRetrainDays": 1})
     await call(MANAGES, "update_service_configuration", "out of range", {**held, "explorationPercentage": 2})
     policy = await call(MANAGES, "get_policy", "get")
     await call(MANAGES, "update_policy", "put", BAGGED)
@@ -258,6 +260,16 @@ def test_settings_and_policies(told: dict[Key, Any]) -> None:
         "learningMode": "Online",
         "autoOptimizationFrequency": "P28D",
     }.items() <= had.items()
+    metrics = told[MANAGES, "update_service_configuration", "online"]["latestApprenticeModeMetrics"]
+    sums = {"numberOfEvents": 0, "numberOfImitatedEvents": 0, "sumOfRewards": 0.0, "sumOfImitatedRewards": 0.0}
+    assert "latestApprenticeModeMetrics" not in had | put
+    assert metrics["startTime"] > "2026"
+    assert metrics == {
+        **sums,
+        "startTime": metrics["startTime"],
+        "lastProcessedEventTime": "0001-01-01T00:00:00",
+        "lastBatchMetrics": sums,
+    }
     assert had["isAutoOptimizationEnabled"] is True
     assert put["modelRetrainDays"] == 1
     assert alone["isAutoOptimizationEnabled"] is False

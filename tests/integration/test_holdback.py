@@ -46,7 +46,9 @@ async def rank(world: World, event_id: str, subject: str | None, slots: bool) ->
         body["slots"] = SLOTS
     headers = {} if subject is None else {HEADER: subject}
     area = f"{API}/multislot" if slots else API
-    answer = world.answers[event_id] = await world.done("POST", f"{area}/rank", body, **headers)
+    answer = await world.done("POST", f"{area}/rank", body, **headers)
+    if event_id.endswith("7"):
+        world.answers[event_id] = answer  # to be computed again: a tenth of all, since each takes a while
     decision = orjson.loads(answer)
     shown = str(decision["slots"][0]["rewardActionId"] if slots else decision["rewardActionId"])
     value = 0.25 if shown == ("a1" if slots else "a0") else 1.0
@@ -62,8 +64,8 @@ async def test_a_share_is_held_back_marked_not_learned_and_compared(world: World
     await world.configure(explorationPercentage=1.0)
     await told(world, HOLDBACK, {"share": 0.4})
     world.now += 6
-    shown = {f"e{n}": await rank(world, f"e{n}", None, slots) for n in range(300)}
-    shown |= {f"s{n}": await rank(world, f"s{n}", f"person{n % 5}", slots) for n in range(50)}
+    shown = {f"e{n}": await rank(world, f"e{n}", None, slots) for n in range(200)}
+    shown |= {f"s{n}": await rank(world, f"s{n}", f"person{n % 5}", slots) for n in range(30)}
     await world.app.journal.drain()
     await world.check("pending")
     await world.timers()
@@ -77,14 +79,15 @@ async def test_a_share_is_held_back_marked_not_learned_and_compared(world: World
     assert {shown[event_id] for event_id in set(log) - held} > {baseline}
 
     free = [event_id for event_id in log if event_id.startswith("e")]
-    assert abs(len(held & set(free)) - 0.4 * 300) < 4 * math.sqrt(0.4 * 0.6 * 300)
+    assert abs(len(held & set(free)) - 0.4 * 200) < 4 * math.sqrt(0.4 * 0.6 * 200)
     assert held & set(free) == {one for one in free if held_back(one, None, loop_id, "Online", 0.4)}
     for person in range(5):
-        assert len({f"s{n}" in held for n in range(person, 50, 5)}) == 1, "a person on both sides"
+        assert len({f"s{n}" in held for n in range(person, 30, 5)}) == 1, "a person on both sides"
 
     version, _ = await registry.current(world.blobs, loop_id)
     assert version is not None
     assert (version.learned, version.skipped) == (len(log) - len(held), len(held))
+    assert any(held_back(one, None, loop_id, "Online", 0.4) for one in world.answers if one in free)
     event = await world.event(min(held))
     assert (event.ranked.holdback, event.ranked.holdback_share, event.trained_into) == (True, 0.4, None)
 
