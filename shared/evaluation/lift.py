@@ -17,9 +17,9 @@ LEAST = 100
 """Events of an arm below which it is not judged."""
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-
 _ROUNDING = 1e-9
 """The part of the sum of squares that rounding may leave of rewards that are all alike."""
+
 Interval = tuple[float, float]
 
 
