@@ -6,6 +6,7 @@ the same bytes, whoever computes it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -49,6 +50,12 @@ class Rules:
     default_reward: float
     aggregation: str
     reward_range: tuple[float, float]
+
+    @property
+    def labels(self) -> str:
+        """What of them says how observations become a label, as text: alike where labels are."""
+        low, high = self.reward_range
+        return f"{self.aggregation} {self.default_reward!r} {low!r} {high!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +196,13 @@ def _earned(event: Ranked, outcomes: Sequence[tuple[dict[str, object], bool]]) -
 
 def _outcome(event: Ranked, observations: Sequence[Observed], rules: Rules) -> dict[str, object]:
     observed = [o for o in observations if o.s is None]
-    reward = aggregate([o.v for o in observed if o.k == "r"], rules.aggregation, rules.default_reward)
+    costs = _costs([o.v for o in observed if o.k == "r"], event.a == 0, event.m, rules)
     return {
-        "_label_cost": _label(reward, event.a == 0, event.m, rules),
+        "_label_cost": costs["_label_cost"],
         "_label_probability": max(event.p, MIN_PROBABILITY),
         "_label_Action": event.a + 1,
         "_labelIndex": event.a,
-        "_original_label_cost": _cost(reward),
+        "_original_label_cost": costs["_original_label_cost"],
         "o": [{**({"v": o.v} if o.k == "r" else {}), "EventId": event.e, "ActionTaken": o.k == "a"} for o in observed],
     }
 
@@ -213,23 +220,71 @@ def _slot_outcome(slot: RankedSlot, event: Ranked, observations: Sequence[Observ
     outcome: dict[str, object] = {"_id": slot.id, "_a": slot.actions, "_p": slot.probabilities, "_o": observed}
     if not slot.actions:
         return outcome  # VW learns nothing of an outcome without a cost and without actions
-    reward = aggregate(rewards, rules.aggregation, rules.default_reward)
-    imitates = slot.actions[0] == slot.baseline
+    costs = _costs(rewards, slot.actions[0] == slot.baseline, event.m, rules)
     return {
-        "_label_cost": _label(reward, imitates, event.m, rules),
+        "_label_cost": costs["_label_cost"],
         **outcome,
         "_p": [max(slot.probabilities[0], MIN_PROBABILITY), *slot.probabilities[1:]],
-        "_original_label_cost": _cost(reward),
+        "_original_label_cost": costs["_original_label_cost"],
     }
 
 
-def _label(reward: float, imitates: bool, mode: str, rules: Rules) -> float:
-    """The cost that learning sees: in apprentice mode, whether the draw was the baseline's action (contract 5.4)."""
-    if mode == APPRENTICE:
-        return _cost(float(imitates))
+def _costs(rewards: Sequence[float], imitates: bool, mode: str, rules: Rules) -> dict[str, float]:
+    """What an event or a slot cost by the rules: as learning sees it, and as it was.
+
+    Learning sees the reward within its range; in apprentice mode, whether the draw was the baseline's action (contract
+    5.4).
+    """
+    reward = aggregate(rewards, rules.aggregation, rules.default_reward)
     low, high = rules.reward_range
-    return _cost(min(high, max(low, reward)))
+    label = float(imitates) if mode == APPRENTICE else min(high, max(low, reward))
+    return {"_label_cost": _cost(label), "_original_label_cost": _cost(reward)}
 
 
 def _cost(reward: float) -> float:
     return 0.0 - reward  # not -reward, which would write a reward of 0 as -0.0
+
+
+HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("_label_cost")?')
+"""How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
+_BEHIND_OUTCOME = b'],"Timestamp":'
+"""What follows the outcome of an event: the first of its kind, since no string holds a quote without a backslash."""
+_OUTCOMES, _BASELINES = b',"_outcomes":[', b',"_ba":['
+"""What begins the slots' outcomes and their baselines: the last ones, and no keys of a caller's."""
+
+
+def relabel(line: bytes, rules: Rules) -> bytes:
+    """A joined line as the join would have written it by other rules, from what it has observed.
+
+    What was observed stays what it was: a longer wait brings nothing, and a shorter one takes nothing away.
+
+    Args:
+        line: of the joined log; what is none comes back as it is.
+        rules: see `Rules`.
+    """
+    head = HEAD.match(line)
+    if head is None:
+        return line
+    mode = (head[2] or ONLINE.encode()).decode()
+    if head[3]:
+        if (end := line.find(_BEHIND_OUTCOME)) < 0:
+            return line
+        outcome = orjson.loads(line[: end + 1] + b"}")
+        rewards = [o["v"] for o in outcome["o"] if "v" in o]
+        outcome |= _costs(rewards, outcome["_labelIndex"] == 0, mode, rules)
+        return orjson.dumps(outcome)[:-1] + line[end + 1 :]
+    if (start := line.rfind(_OUTCOMES)) < 0:
+        return line
+    outcomes = orjson.loads(line[start + len(_OUTCOMES) - 1 : -1])
+    baselines = _baselines(line) if mode == APPRENTICE else [0] * len(outcomes)
+    for outcome, baseline in zip(outcomes, baselines, strict=True):
+        if outcome["_a"]:
+            rewards = [o["v"] for o in outcome["_o"] if "v" in o]
+            outcome |= _costs(rewards, outcome["_a"][0] == baseline, mode, rules)
+    return line[: start + len(_OUTCOMES) - 1] + orjson.dumps(outcomes) + b"}"
+
+
+def _baselines(line: bytes) -> list[int]:
+    start = line.rindex(_BASELINES) + len(_BASELINES) - 1
+    found: list[int] = orjson.loads(line[start : line.index(b"]", start) + 1])
+    return found

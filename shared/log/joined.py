@@ -53,8 +53,18 @@ def hour_path(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("year=%Y/month=%m/day=%d/hour=%H/")
 
 
-async def write(blobs: Blobs, loop_id: str, window: Window, kind: str, lines: Sequence[bytes]) -> bool:
+async def write(
+    blobs: Blobs, loop_id: str, window: Window, kind: str, lines: Sequence[bytes], labels: str = ""
+) -> bool:
     """Write a window's lines of a kind, unless there are none or the blob stands already.
+
+    Args:
+        blobs: get them.
+        loop_id: the loop.
+        window: the window.
+        kind: one of `KINDS` that has lines.
+        lines: them.
+        labels: by what the lines are labelled, see `join.Rules.labels`; nothing where that is not known.
 
     Returns:
         False if other bytes stand there already. They hold every acknowledged line, since the window was closed when
@@ -65,7 +75,8 @@ async def write(blobs: Blobs, loop_id: str, window: Window, kind: str, lines: Se
     sha256 = hashlib.sha256(b"\n".join(lines)).hexdigest()
     path = window_path(loop_id, window, kind)
     try:
-        await blobs.put(path, compress(lines), metadata={"n": str(len(lines)), "sha256": sha256})
+        known = {"labels": labels} if labels else {}
+        await blobs.put(path, compress(lines), metadata={"n": str(len(lines)), "sha256": sha256, **known})
     except Conflict:
         held = await blobs.get(path)
         return held is not None and held.metadata.get("sha256") == sha256
@@ -171,7 +182,7 @@ async def read(blobs: Blobs, loop_id: str, window: Window, erased: Erased = NOTH
     Raises:
         StorageError: the blob is gone, or is not what was written.
     """
-    return erased.joined(await read_whole(blobs, loop_id, window, DSJSON), window.start)
+    return (await read_labelled(blobs, loop_id, window, DSJSON, erased))[0]
 
 
 async def read_beginning(
@@ -202,11 +213,19 @@ async def read_beginning(
 
 async def read_whole(blobs: Blobs, loop_id: str, window: Window, kind: str) -> list[bytes]:
     """All lines of a kind that a window's blob holds; see `read`."""
+    return (await read_labelled(blobs, loop_id, window, kind))[0]
+
+
+async def read_labelled(
+    blobs: Blobs, loop_id: str, window: Window, kind: str, erased: Erased = NOTHING
+) -> tuple[list[bytes], str]:
+    """The lines of a kind less those of events that are erased, and by what they are labelled; see `write`."""
     path = window_path(loop_id, window, kind)
     blob = await blobs.get(path)
     if blob is None:
         raise StorageError(f"{path} is gone")
-    return await asyncio.to_thread(_lines, blob, path)  # 64 MB of text take a quarter of a second
+    lines = await asyncio.to_thread(_lines, blob, path)  # 64 MB of text take a quarter of a second
+    return erased.joined(lines, window.start), blob.metadata.get("labels", "")
 
 
 def _lines(blob: Blob, path: str) -> list[bytes]:

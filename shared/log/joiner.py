@@ -185,7 +185,8 @@ class Joiner:
         passed: list[_Key] = []
         outcome, arrived = await self._join(loop.loop_id, plan, checkpoint, passed)
         # The index last: where it stands, so does what it leads to.
-        same = await joined.write(self._blobs, loop.loop_id, window, joined.DSJSON, outcome.lines)
+        labels = plan.rules.labels
+        same = await joined.write(self._blobs, loop.loop_id, window, joined.DSJSON, outcome.lines, labels)
         same &= await joined.write(self._blobs, loop.loop_id, window, joined.OBSERVATIONS, arrived)
         table = index.of(outcome.events, readable(decode_observed, arrived))
         if not same:  # a rival's lines stand there: the index must lead to them

@@ -104,10 +104,12 @@ async def window(
     """
     gone = Gone()
     left: dict[str, list[bytes]] = {}
+    labels: dict[str, str] = {}
     for kind in (DSJSON, OBSERVATIONS):
         lines: list[bytes] = []
         if kind in kinds:
-            lines = await joined.read_whole(blobs, loop_id, Window(*span, max(kinds[kind])), kind)
+            held = Window(*span, max(kinds[kind]))
+            lines, labels[kind] = await joined.read_labelled(blobs, loop_id, held, kind)
         left[kind] = erased.joined(lines, span[0]) if kind == DSJSON else erased.observation_lines(lines)
         removed = set(lines) - set(left[kind])
         gone.events += _events(removed) if kind == DSJSON else []
@@ -116,7 +118,7 @@ async def window(
         return gone  # nor was it cut off half done
     after = Window(*span, generation)
     for kind, lines in left.items():
-        await joined.write(blobs, loop_id, after, kind, lines)
+        await joined.write(blobs, loop_id, after, kind, lines, labels.get(kind, ""))
     await joined.write_index(blobs, loop_id, after, index.of_lines(left[DSJSON], left[OBSERVATIONS]))
     await delete(blobs, loop_id, span, older(kinds, generation))
     return gone
