@@ -20,7 +20,8 @@ from localhost.azurite import Azurite
 from shared.counters import Counters
 from shared.health.examiner import Examiner
 from shared.learning import registry
-from shared.learning.trainer import Job, Trainer
+from shared.learning.lesson import Job
+from shared.learning.trainer import Trainer
 from shared.log import activity
 from shared.log.buckets import day_of
 from shared.log.join import LoopRules

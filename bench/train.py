@@ -17,8 +17,8 @@ from vowpalwabbit import Workspace
 
 from bench.documents import body, make_actions, rank_request
 from shared.contract.requests import rank_request as decode
+from shared.learning.lesson import Job, learn
 from shared.learning.model import Learner
-from shared.learning.trainer import Job, learn
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join
 from shared.log.records import ONLINE

@@ -23,13 +23,17 @@ from shared.guard import Guarded
 from shared.health import examined
 from shared.health.examiner import Examiner
 from shared.learning import rebuild
+from shared.learning.lesson import Job
+from shared.learning.shaping import Shaping
 from shared.learning.signed import Signer, trusted
-from shared.learning.trainer import Job, Trainer
+from shared.learning.trainer import Trainer
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
+from shared.log.checkpoint import Checkpoint
 from shared.log.eraser import Eraser
 from shared.log.erasure import Erased
 from shared.log.hours import Hours
+from shared.log.join import Rules
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.mirror import Mirror
@@ -218,20 +222,7 @@ class App:
         """Train a loop; `grown` gets it, whatever becomes of that."""
         grown.append(loop := await self.loops.by_id(note.loop_id))
         checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
-        job = Job(
-            loop_id=loop.id,
-            arguments=loop.policy.training,
-            resuming=loop.policy.resuming,
-            lineage=loop.policy.lineage,
-            multi_slot=loop.multi_slot,
-            mode=loop.configuration.learning_mode,
-            watermark=checkpoint.watermark,
-            since=checkpoint.since,
-            retrain_days=loop.configuration.model_retrain_days,
-            export_frequency=loop.configuration.model_export_frequency,
-            generation=checkpoint.generation,
-            erased=Erased(checkpoint.erasures),
-        )
+        job = job_of(loop, checkpoint)
         standing_back = asyncio.ensure_future(self._stand_back(note))
         try:
             again = await self.trainer.run(job, self.clock.now())
@@ -263,6 +254,27 @@ class App:
         await self.journal.drain()
         if self._close is not None:
             await self._close()
+
+
+def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
+    """What to train a loop on, as its settings and its log are."""
+    held = loop.configuration
+    rules = Rules(held.reward_wait_time, held.default_reward, held.reward_aggregation, held.reward_range)
+    return Job(
+        loop_id=loop.id,
+        arguments=loop.policy.training,
+        resuming=loop.policy.resuming,
+        lineage=loop.policy.lineage,
+        multi_slot=loop.multi_slot,
+        mode=held.learning_mode,
+        watermark=checkpoint.watermark,
+        since=checkpoint.since,
+        retrain_days=held.model_retrain_days,
+        export_frequency=held.model_export_frequency,
+        generation=checkpoint.generation,
+        erased=Erased(checkpoint.erasures),
+        shaping=Shaping(rules, held.exploration_percentage, held.learning_mode, held.model_retrain_days),
+    )
 
 
 _app: tuple[asyncio.AbstractEventLoop, App] | None = None

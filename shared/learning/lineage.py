@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from shared.learning import registry
+from shared.learning.lesson import takes
 from shared.learning.registry import RECORD, Version
-from shared.learning.trainer import takes
 from shared.log.joined import Window
 from shared.log.records import MODES
 from shared.storage import Blobs

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from shared.counters import Counters
 from shared.learning import registry
+from shared.learning.lesson import Job, learn_window
 from shared.learning.model import Learner, ModelError
 from shared.learning.registry import Version
-from shared.learning.trainer import Job, learn
 from shared.log import joined
 from shared.log.erasure import Erased
 from shared.storage import Blobs, StorageError
@@ -132,10 +132,12 @@ class Rebuilder:
         try:
             for step in steps:
                 start, end = step.learned_from or 0, step.trained_through
-                job = Job(loop_id, "", "", step.lineage, step.multi_slot, step.mode, end, start, 0, 0.0)
+                job = Job(
+                    loop_id, "", "", step.lineage, step.multi_slot, step.mode, end, start, 0, 0.0, erased,
+                    shaping=step.shaping,
+                )  # fmt: skip
                 for window in await joined.windows(self._blobs, loop_id, start, end):
-                    lines = await joined.read(self._blobs, loop_id, window, erased)
-                    await asyncio.to_thread(learn, learner, lines, job)
+                    await learn_window(self._blobs, learner, window, job)
             return await asyncio.to_thread(learner.save)
         finally:
             learner.close()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from shared.learning.shaping import Shaping
 from shared.log.records import ONLINE
 from shared.storage import Blobs, Conflict, StorageError, documents
 
@@ -53,6 +54,8 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         resuming: what VW was told again when it loaded `base`.
         generation: of the log that it learned; see `Checkpoint`.
         imported: whether it came from outside.
+        origin: the imported version that it goes back to, if any: what that knows is in no log.
+        shaping: the settings that it was made with; None where that is not known, as of `learned_from`.
         format: of this record.
     """
 
@@ -77,6 +80,8 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     resuming: str = ""
     generation: int = 0
     imported: bool = False
+    origin: str | None = None
+    shaping: Shaping | None = None
     format: int = 1
 
     @property

@@ -9,120 +9,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from shared.counters import Counters
 from shared.learning import registry
-from shared.learning.model import Learner, ModelError
+from shared.learning.lesson import Job, Lesson, learn_window
+from shared.learning.model import Learner
 from shared.learning.registry import Version
 from shared.log import joined
-from shared.log.erasure import NOTHING, Erased
-from shared.log.labels import sound
 from shared.storage import Blobs, Conflict
 
 log = logging.getLogger("rankloop.train")
 
-_HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("holdback":true,)?("_label_cost")?')
-"""How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
 PATIENCE = 60.0
 """Seconds of learning after which a loop lets others have their turn, and goes on with the next run."""
 MAX_EVENTS = 100_000
 """Events learned before a version is published in any case: what a killed run repeats at most. A model of a new policy
 is published only when it is done, since the one it replaces knows more until then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to train.
-
-    Attributes:
-        loop_id: the loop.
-        arguments: VW's arguments for a new model.
-        resuming: those of them that an existing model must be told again.
-        lineage: names what models must share to go on from each other; a change makes a new model from the log.
-        multi_slot: whether events are multi-slot ones; others are left out.
-        mode: the learning mode; events of another one are left out (contract 5.2).
-        watermark: the joined log is whole up to this bucket.
-        since: what the log held before this bucket is deleted.
-        retrain_days: days of log that a new model is built from; 0 for the whole log.
-        export_frequency: seconds between published models.
-        erased: what of the log must not be seen any more.
-        generation: of the log, see `Checkpoint`.
-    """
-
-    loop_id: str
-    arguments: str
-    resuming: str
-    lineage: str
-    multi_slot: bool
-    mode: str
-    watermark: int
-    since: int
-    retrain_days: int
-    export_frequency: float
-    erased: Erased = NOTHING
-    generation: int = 0
-
-    def takes(self, line: bytes) -> bool:
-        """Whether a joined line is for learning."""
-        return takes(line, self.mode, self.multi_slot)
-
-
-def takes(line: bytes, mode: str, multi_slot: bool) -> bool:
-    """Whether a joined line is for learning in a learning mode, by multi-slot loops or by others."""
-    head = _HEAD.match(line)
-    if head is None:
-        return False
-    skip, own, held, single = head.groups()
-    return not skip and not held and (own or b"Online") == mode.encode() and (single is None) == multi_slot
-
-
-@dataclass(slots=True)
-class Lesson:
-    """What a learner made of a run of lines.
-
-    Attributes:
-        events: lines learned.
-        skipped: lines of events that are not to be learned: deferred and never activated, held back, or of another
-            learning mode or problem than the loop's.
-        loss: the sum of their progressive losses.
-        refused: lines that VW would not take, or must not see.
-    """
-
-    events: int = 0
-    skipped: int = 0
-    loss: float = 0.0
-    refused: int = 0
-
-    def add(self, other: Lesson) -> None:
-        """Count what another run of lines gave, too."""
-        self.events += other.events
-        self.skipped += other.skipped
-        self.loss += other.loss
-        self.refused += other.refused
-
-
-def learn(learner: Learner, lines: Sequence[bytes], job: Job) -> Lesson:
-    """Learn those of the joined lines that are for learning, in order."""
-    lesson = Lesson()
-    before = learner.loss
-    for line in lines:
-        if not job.takes(line):
-            lesson.skipped += 1
-            continue
-        if not sound(line):
-            lesson.refused += 1
-            continue
-        try:
-            learner.learn(line)
-            lesson.events += 1
-        except ModelError:
-            lesson.refused += 1
-    lesson.loss = learner.loss - before
-    return lesson
 
 
 def next_export(created: float, frequency: float) -> float:
@@ -194,12 +98,7 @@ class Trainer:
                 if enough and not renewed:
                     trained_through = window.start
                     break
-                lines = await joined.read(self._blobs, job.loop_id, window, job.erased)
-                lesson = await asyncio.to_thread(learn, learner, lines, job)
-                learned.add(lesson)
-                if lesson.refused:
-                    self._counters.add("train.refused", lesson.refused)
-                    log.error("%d lines of %s were refused by VW", lesson.refused, window)
+                learned.add(await learn_window(self._blobs, learner, window, job))
             if not learned.events and (renewed or not (base or windows)):
                 return trained_through  # what serves now knows more than a model of nothing
             model = await asyncio.to_thread(learner.save)
@@ -211,6 +110,7 @@ class Trainer:
         await self._publish(version, job, model, etag)
         self._counters.add("train.events", learned.events)
         self._counters.add("train.skipped", learned.skipped)
+        self._counters.add("train.refused", learned.refused)
         return trained_through
 
     async def _publish(self, version: Version, job: Job, model: bytes, etag: str | None) -> None:
@@ -222,8 +122,12 @@ class Trainer:
 
 
 def renews(job: Job, current: Version) -> bool:
-    """Whether a new model is due, since the loop's policy has changed. A deleted model stays deleted."""
-    return not current.blank and current.lineage != job.lineage
+    """Whether a new model is due, since what shapes the loop's has changed. A deleted model stays deleted.
+
+    A model without a word of its settings, imported or of an older release, is taken for one of those of now.
+    """
+    known = current.shaping is not None and job.shaping is not None
+    return not current.blank and (current.lineage != job.lineage or (known and current.shaping != job.shaping))
 
 
 def _start(job: Job, current: Version | None, renewed: bool) -> int:
@@ -268,4 +172,5 @@ def _version(
         multi_slot=job.multi_slot,
         resuming=job.resuming,
         generation=job.generation,
+        shaping=job.shaping,
     )

@@ -245,7 +245,7 @@ def _cost(reward: float) -> float:
     return 0.0 - reward  # not -reward, which would write a reward of 0 as -0.0
 
 
-HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("_label_cost")?')
+HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("holdback":true,)?("_label_cost")?')
 """How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
 _BEHIND_OUTCOME = b'],"Timestamp":'
 """What follows the outcome of an event: the first of its kind, since no string holds a quote without a backslash."""
@@ -266,7 +266,7 @@ def relabel(line: bytes, rules: Rules) -> bytes:
     if head is None:
         return line
     mode = (head[2] or ONLINE.encode()).decode()
-    if head[3]:
+    if head[4]:
         if (end := line.find(_BEHIND_OUTCOME)) < 0:
             return line
         outcome = orjson.loads(line[: end + 1] + b"}")

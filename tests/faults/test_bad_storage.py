@@ -18,9 +18,10 @@ from localhost.azurite import Azurite
 from shared.clock import StorageClock
 from shared.counters import Counters
 from shared.learning import registry, trainer
+from shared.learning.lesson import Job, Lesson, learn
 from shared.learning.model import Learner
 from shared.learning.registry import Version
-from shared.learning.trainer import Job, Lesson, Trainer, learn
+from shared.learning.trainer import Trainer
 from shared.log import activity, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, bucket_of, day_of

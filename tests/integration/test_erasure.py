@@ -15,8 +15,8 @@ from shared.app import App
 from shared.config import Config
 from shared.edge import erasures as edge
 from shared.learning import registry
+from shared.learning.lesson import Job, learn
 from shared.learning.model import Learner
-from shared.learning.trainer import Job, learn
 from shared.log import checkpoint as checkpoints
 from shared.log import joined, rows
 from shared.log.eraser import QUIET

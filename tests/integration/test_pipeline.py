@@ -15,7 +15,8 @@ from shared.app import App
 from shared.config import Config
 from shared.counters import Counters
 from shared.learning import registry, trainer
-from shared.learning.trainer import Job, Trainer
+from shared.learning.lesson import Job
+from shared.learning.trainer import Trainer
 from shared.log import activity, joined, joiner
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits

@@ -11,10 +11,11 @@ import pytest
 
 from shared.counters import Counters
 from shared.learning import lineage, rebuild, registry
+from shared.learning.lesson import Job
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import MODEL, Version
 from shared.learning.thinning import YOUNG, Thinned, Thinner, expendable
-from shared.learning.trainer import Job, Trainer
+from shared.learning.trainer import Trainer
 from shared.log import joined
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import NOTHING, Erased, Erasure

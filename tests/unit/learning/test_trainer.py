@@ -9,9 +9,10 @@ import pytest
 
 from shared.counters import Counters
 from shared.learning import registry, trainer
+from shared.learning.lesson import Job
 from shared.learning.model import Learner, ModelError
 from shared.learning.registry import Version
-from shared.learning.trainer import Job, Trainer, next_export
+from shared.learning.trainer import Trainer, next_export
 from shared.log import joined
 from shared.log.join import Rules, decode_events, join
 from shared.log.joined import Window

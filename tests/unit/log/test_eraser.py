@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.counters import Counters
-from shared.learning.trainer import Job, Trainer
+from shared.learning.lesson import Job
+from shared.learning.trainer import Trainer
 from shared.log import activity, eraser, erasures, joined, joiner, rows, scrub, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of

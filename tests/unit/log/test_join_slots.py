@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.learning.lesson import learn
 from shared.learning.model import Learner
-from shared.learning.trainer import learn
 from shared.log.buckets import iso
 from shared.log.join import Joined, Rules, decode_events, join, observations_of
 from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, event_key

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from shared.counters import Counters
-from shared.learning.trainer import Job, Trainer
+from shared.learning.lesson import Job
+from shared.learning.trainer import Trainer
 from shared.log import activity, joined, joiner, retention, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits, day_of

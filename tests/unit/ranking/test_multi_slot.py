@@ -17,9 +17,9 @@ from vowpalwabbit import Workspace
 from shared.contract.errors import ApiError
 from shared.contract.requests import multi_slot_rank_request
 from shared.learning import registry
+from shared.learning.lesson import learn
 from shared.learning.model import Learner, ModelError, ServingModel
 from shared.learning.registry import Version
-from shared.learning.trainer import learn
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join
 from shared.log.records import (

@@ -14,9 +14,9 @@ import pytest
 from shared.contract.errors import ApiError
 from shared.contract.requests import rank_request
 from shared.learning import registry
+from shared.learning.lesson import learn
 from shared.learning.model import Learner, ServingModel
 from shared.learning.registry import Version
-from shared.learning.trainer import learn
 from shared.log.buckets import Waits
 from shared.log.join import Rules, decode_events, join
 from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, Ranked, decode_ranked

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import orjson
 
+from shared.learning.lesson import Job
 from shared.learning.model import Learner
-from shared.learning.trainer import Job
 from shared.log.records import ONLINE
 from shared.loops import policy
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem

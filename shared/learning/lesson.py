@@ -1,0 +1,149 @@
+"""Turns joined lines into what a learner has made of them: those that are for it, labelled by the rules of its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.learning.model import Learner, ModelError
+from shared.learning.shaping import Shaping
+from shared.log import joined
+from shared.log.erasure import NOTHING, Erased
+from shared.log.join import HEAD, Rules, relabel
+from shared.log.joined import DSJSON, Window
+from shared.log.labels import sound
+from shared.storage import Blobs
+
+log = logging.getLogger("rankloop.train")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train.
+
+    Attributes:
+        loop_id: the loop.
+        arguments: VW's arguments for a new model.
+        resuming: those of them that an existing model must be told again.
+        lineage: names what models must share to go on from each other; a change makes a new model from the log.
+        multi_slot: whether events are multi-slot ones; others are left out.
+        mode: the learning mode; events of another one are left out (contract 5.2).
+        watermark: the joined log is whole up to this bucket.
+        since: what the log held before this bucket is deleted.
+        retrain_days: days of log that a new model is built from; 0 for the whole log.
+        export_frequency: seconds between published models.
+        erased: what of the log must not be seen any more.
+        generation: of the log, see `Checkpoint`.
+        shaping: the settings that shape its models; None for lines that are to be learned as they were labelled.
+    """
+
+    loop_id: str
+    arguments: str
+    resuming: str
+    lineage: str
+    multi_slot: bool
+    mode: str
+    watermark: int
+    since: int
+    retrain_days: int
+    export_frequency: float
+    erased: Erased = NOTHING
+    generation: int = 0
+    shaping: Shaping | None = None
+
+    @property
+    def rules(self) -> Rules | None:
+        """By which lines are labelled; None: as they are."""
+        return self.shaping.rules if self.shaping else None
+
+    def takes(self, line: bytes) -> bool:
+        """Whether a joined line is for learning."""
+        return takes(line, self.mode, self.multi_slot)
+
+
+def takes(line: bytes, mode: str, multi_slot: bool) -> bool:
+    """Whether a joined line is for learning in a learning mode, by multi-slot loops or by others."""
+    head = HEAD.match(line)
+    if head is None:
+        return False
+    skip, own, held, single = head.groups()
+    return not skip and not held and (own or b"Online") == mode.encode() and (single is None) == multi_slot
+
+
+_NEVER = re.compile(rb'\{(?:"_skipLearn":true|(?:"mode":"\w+",)?"holdback":true)')
+"""How a line begins that no model of any settings learns: never activated, or held back."""
+
+
+@dataclass(slots=True)
+class Lesson:
+    """What a learner made of a run of lines.
+
+    Attributes:
+        events: lines learned.
+        skipped: lines of events that are not to be learned: deferred and never activated, held back, or of another
+            learning mode or problem than the loop's.
+        foreign: those of them that are of another mode or problem.
+        loss: the sum of their progressive losses.
+        refused: lines that VW would not take, or must not see.
+    """
+
+    events: int = 0
+    skipped: int = 0
+    foreign: int = 0
+    loss: float = 0.0
+    refused: int = 0
+
+    def add(self, other: Lesson) -> None:
+        """Count what another run of lines gave, too."""
+        self.events += other.events
+        self.skipped += other.skipped
+        self.foreign += other.foreign
+        self.loss += other.loss
+        self.refused += other.refused
+
+
+def learn(learner: Learner, lines: Sequence[bytes], job: Job, rules: Rules | None = None) -> Lesson:
+    """Learn those of the joined lines that are for learning, in order.
+
+    Args:
+        learner: learns them.
+        lines: of the joined log.
+        job: says which are for learning.
+        rules: by which they are labelled anew; None where they are labelled as they should be.
+    """
+    lesson = Lesson()
+    before = learner.loss
+    for line in lines:
+        if not job.takes(line):
+            lesson.skipped += 1
+            lesson.foreign += _NEVER.match(line) is None
+            continue
+        if not sound(line):
+            lesson.refused += 1
+            continue
+        try:
+            learner.learn(line if rules is None else relabel(line, rules))
+            lesson.events += 1
+        except ModelError:
+            lesson.refused += 1
+    lesson.loss = learner.loss - before
+    return lesson
+
+
+async def learn_window(blobs: Blobs, learner: Learner, window: Window, job: Job) -> Lesson:
+    """Learn a window of the joined log by the rules of a job.
+
+    Raises:
+        StorageError: the window is gone or damaged, or storage does not answer.
+    """
+    lines, labels = await joined.read_labelled(blobs, job.loop_id, window, DSJSON, job.erased)
+    rules = job.rules
+    if rules is not None and rules.labels == labels:
+        rules = None  # as nearly always: what is labelled so is not looked at again
+    lesson = await asyncio.to_thread(learn, learner, lines, job, rules)
+    if lesson.refused:
+        log.error("%d lines of %s were refused by VW", lesson.refused, window)
+    return lesson
