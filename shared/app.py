@@ -23,17 +23,13 @@ from shared.guard import Guarded
 from shared.health import examined
 from shared.health.examiner import Examiner
 from shared.learning import rebuild
-from shared.learning.lesson import Job
-from shared.learning.shaping import Shaping
+from shared.learning.piecework import Piece
 from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Trainer
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
-from shared.log.checkpoint import Checkpoint
 from shared.log.eraser import Eraser
-from shared.log.erasure import Erased
 from shared.log.hours import Hours
-from shared.log.join import Rules
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.mirror import Mirror
@@ -45,6 +41,7 @@ from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
 from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
+from shared.training import job_of
 from shared.work import Work
 
 log = logging.getLogger("rankloop")
@@ -115,7 +112,9 @@ class App:
         self.hours = Hours(blobs, self.counters)
         self.examiner = Examiner(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
-        self.trainer = Trainer(blobs, self.counters)
+        self.pieces = Work(self.queues, self.counters)
+        self.pieces.on(Piece, self._retrain)
+        self.trainer = Trainer(blobs, self.counters, send=self.pieces.send)
         self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
@@ -127,7 +126,6 @@ class App:
         self._close = close
         self._guarded = Guarded(self.counters).run
         self.sweep = Sweep(tables, blobs, self.counters, self.clock, self.loops, self.hours, self._mirror)
-        self.pieces = Work(self.queues, self.counters)
         self._joined = ""
         self._trained = ""
 
@@ -233,6 +231,15 @@ class App:
         else:
             await activity.put_off(self.tables, note, min(again, self.clock.now() + _LOOK_AGAIN))
 
+    async def _retrain(self, piece: Piece) -> None:
+        """Do a piece of a new model's making, as the loop is now."""
+        if piece.loop in await self.loops.deleted():
+            return
+        await self.clock.ensure()
+        loop = await self.loops.by_id(piece.loop)
+        checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
+        await self.trainer.take(job_of(loop, checkpoint), piece, self.clock.now())
+
     async def _stand_back(self, note: activity.Note) -> None:
         """Let others go first for a while where a loop's training takes so long that the host may end it."""
         await asyncio.sleep(_LONG)
@@ -254,27 +261,6 @@ class App:
         await self.journal.drain()
         if self._close is not None:
             await self._close()
-
-
-def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
-    """What to train a loop on, as its settings and its log are."""
-    held = loop.configuration
-    rules = Rules(held.reward_wait_time, held.default_reward, held.reward_aggregation, held.reward_range)
-    return Job(
-        loop_id=loop.id,
-        arguments=loop.policy.training,
-        resuming=loop.policy.resuming,
-        lineage=loop.policy.lineage,
-        multi_slot=loop.multi_slot,
-        mode=held.learning_mode,
-        watermark=checkpoint.watermark,
-        since=checkpoint.since,
-        retrain_days=held.model_retrain_days,
-        export_frequency=held.model_export_frequency,
-        generation=checkpoint.generation,
-        erased=Erased(checkpoint.erasures),
-        shaping=Shaping(rules, held.exploration_percentage, held.learning_mode, held.model_retrain_days),
-    )
 
 
 _app: tuple[asyncio.AbstractEventLoop, App] | None = None

@@ -9,9 +9,9 @@ from msgspec import Meta
 from shared.contract.configurations import INT32_MAX
 from shared.contract.evaluations import EvaluationType
 from shared.contract.versions import BEFORE_2022, ONLY_2022, Version
-from shared.edge import evaluations, paging, schemas
+from shared.edge import evaluations, jobs, paging, schemas
 from shared.edge.calls import Operation
-from shared.edge.descriptions import CONFIGURATION, EVALUATIONS, IMPORTANCES, POLICY, Description, Parameter
+from shared.edge.descriptions import CONFIGURATION, EVALUATIONS, IMPORTANCES, MODEL, POLICY, Description, Parameter
 
 _DATES = {"name": "January", "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-02-01T00:00:00Z"}
 _NO_RUNNER = "Refused with OperationNotAllowed once it is checked: this release cannot run it yet."
@@ -25,15 +25,20 @@ def _whole(text: str, low: int, high: int = INT32_MAX) -> Any:
     return Annotated[int, Meta(ge=low, le=high, description=text)]
 
 
-_PAGE = (
-    Parameter("top", _whole("How many items to list at most.", 0), versions=ONLY_2022),
-    Parameter("skip", _whole("How many items to pass over.", 0), versions=ONLY_2022),
-    Parameter(
-        "maxpagesize",
-        _whole(f"How many items a page may hold; never more than {paging.MAX_SIZE}.", 1),
-        versions=ONLY_2022,
-    ),
-)
+def _page(*versions: Version) -> tuple[Parameter, ...]:
+    """What a list of pages is asked for."""
+    return (
+        Parameter("top", _whole("How many items to list at most.", 0), versions=versions),
+        Parameter("skip", _whole("How many items to pass over.", 0), versions=versions),
+        Parameter(
+            "maxpagesize",
+            _whole(f"How many items a page may hold; never more than {paging.MAX_SIZE}.", 1),
+            versions=versions,
+        ),
+    )
+
+
+_PAGE = _page(*ONLY_2022)
 _CREATE_CODES = (
     "DuplicateCustomPolicyNames",
     "InvalidDateTimesInEvaluationContract",
@@ -135,6 +140,18 @@ JOBS: Final[dict[Operation, Description]] = {
     ),
     evaluations.delete_feature_importance: Description(
         IMPORTANCES, "Delete a feature importance", 204, codes=("FeatureImportanceNotFound",)
+    ),
+    jobs.list_jobs: Description(MODEL, "List jobs", answer=jobs.JobList, query=_page(*Version)),
+    jobs.get_job: Description(MODEL, "Get how far a job is", answer=jobs.JobContract, codes=("ResourceNotFound",)),
+    jobs.cancel_job: Description(
+        MODEL,
+        "Cancel a job",
+        answer=jobs.JobContract,
+        codes=("ResourceNotFound", "InvalidRequest"),
+        details=(
+            "The model that serves goes on serving and learning, by the settings of now but with its own policy. No "
+            "other job is begun for these settings; changing one of them begins one."
+        ),
     ),
 }
 """Of the operations on jobs."""

@@ -21,6 +21,7 @@ IN_PATH: Final[dict[str, Any]] = {
         str, Meta(min_length=1, max_length=MAX_SUBJECT, description=f"As it stood in {HEADER}, percent-encoded.")
     ],
     "erasureId": Annotated[str, Meta(min_length=1, description="As the call that began it told.")],
+    "jobId": Annotated[str, Meta(min_length=1, description="As the list of jobs has it.")],
     "key": Annotated[str, Meta(description="Which of the two.", extra_json_schema={"enum": list(keys.NAMES)})],
 }
 """What stands in paths, by the name of the hole."""

@@ -23,6 +23,7 @@ from shared.edge import (
     events,
     health,
     holdback,
+    jobs,
     limits,
     logs,
     loops,
@@ -133,6 +134,9 @@ RANKLOOP = (
     Route("DELETE", "subjects/{subject}", erasures.erase_subject, MANAGE),
     Route("GET", "erasures", erasures.list_erasures, READ),
     Route("GET", "erasures/{erasureId}", erasures.get_erasure, READ),
+    Route("GET", "jobs", jobs.list_jobs, READ),
+    Route("GET", "jobs/{jobId}", jobs.get_job, READ),
+    Route("DELETE", "jobs/{jobId}", jobs.cancel_job, MANAGE),
 )
 """Rankloop's own API, at `rankloop/v1/`."""
 

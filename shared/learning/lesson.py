@@ -37,6 +37,7 @@ class Job:
         export_frequency: seconds between published models.
         erased: what of the log must not be seen any more.
         generation: of the log, see `Checkpoint`.
+        merges: whether VW makes one model of several that learned apart by these arguments.
         shaping: the settings that shape its models; None for lines that are to be learned as they were labelled.
     """
 
@@ -52,6 +53,7 @@ class Job:
     export_frequency: float
     erased: Erased = NOTHING
     generation: int = 0
+    merges: bool = False
     shaping: Shaping | None = None
 
     @property

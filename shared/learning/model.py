@@ -10,12 +10,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pylibvw
-from vowpalwabbit import Workspace
+from vowpalwabbit import Workspace, merge_models
 
 _parse = pylibvw.vw._parse
 _predict = pylibvw.vw.predict_multi
@@ -209,15 +209,41 @@ class Learner:
 
     def save(self) -> bytes:
         """The model file, its online state included."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model.vw")
-            self._workspace.save(path)
-            with open(path, "rb") as file:
-                return file.read()
+        return _saved(self._workspace)
 
     def close(self) -> None:
         """Free VW's memory."""
         self._workspace.finish()
+
+
+def merge(models: Sequence[bytes]) -> bytes:
+    """One model of several that were new with the same arguments and have learned apart.
+
+    Args:
+        models: two or more; of arguments that VW merges, see `Policy.merges`.
+
+    Raises:
+        ModelError: VW does not take one of them, or they are too different.
+    """
+    opened: list[Workspace] = []
+    try:
+        for data in models:
+            opened.append(_load(data, f"--dsjson --quiet --preserve_performance_counters {_RING}"))
+        opened.append(merged := merge_models(None, opened))
+        return _saved(merged)
+    except RuntimeError as e:
+        raise ModelError(str(e)) from e
+    finally:
+        for workspace in opened:
+            workspace.finish()
+
+
+def _saved(workspace: Workspace) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.vw")
+        workspace.save(path)
+        with open(path, "rb") as file:
+            return file.read()
 
 
 def _open(arguments: str) -> Workspace:

@@ -55,6 +55,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         generation: of the log that it learned; see `Checkpoint`.
         imported: whether it came from outside.
         origin: the imported version that it goes back to, if any: what that knows is in no log.
+        shards: the spans of the log that models learned apart, of which it was merged; none where it was one run.
         shaping: the settings that it was made with; None where that is not known, as of `learned_from`.
         format: of this record.
     """
@@ -81,6 +82,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     generation: int = 0
     imported: bool = False
     origin: str | None = None
+    shards: list[tuple[int, int]] = []
     shaping: Shaping | None = None
     format: int = 1
 

@@ -152,7 +152,7 @@ class Thinner:
                     await self._blobs.delete(registry.record_path(self._loop_id, before))
                     self._done.forgotten += 1
                 passed = passed[len(older) :]
-            if name != serving.version:
+            if name not in (serving.version, serving.origin):
                 passed.append(name)
         return since
 
@@ -185,6 +185,7 @@ def expendable(
         # The log goes by days: what made the version must not go before the last event that it ranked.
         and begins // DAY == until // DAY
         and resumes(version.arguments)
+        and not any(step.shards for step in way)
     )
 
 

@@ -16,7 +16,9 @@ from shared.counters import Counters
 from shared.learning import registry
 from shared.learning.lesson import Job, Lesson, learn_window
 from shared.learning.model import Learner
+from shared.learning.piecework import Apart, Piece, Send, in_child, nowhere
 from shared.learning.registry import Version
+from shared.learning.renewer import Made, Renewer
 from shared.log import joined
 from shared.storage import Blobs, Conflict
 
@@ -25,8 +27,7 @@ log = logging.getLogger("rankloop.train")
 PATIENCE = 60.0
 """Seconds of learning after which a loop lets others have their turn, and goes on with the next run."""
 MAX_EVENTS = 100_000
-"""Events learned before a version is published in any case: what a killed run repeats at most. A model of a new policy
-is published only when it is done, since the one it replaces knows more until then."""
+"""Events learned before a version is published in any case: what a killed run repeats at most."""
 
 
 def next_export(created: float, frequency: float) -> float:
@@ -41,12 +42,22 @@ class Trainer:
         blobs: holds the joined log and the models.
         counters: gets train.events, train.skipped, train.versions, train.refused, train.rivals.
         steady: a clock that never jumps, in seconds.
+        send: gives pieces of a new model's making to others.
+        apart: does what such a piece computes in a process of its own.
     """
 
-    def __init__(self, blobs: Blobs, counters: Counters, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        counters: Counters,
+        steady: Callable[[], float] = time.monotonic,
+        send: Send = nowhere,
+        apart: Apart = in_child,
+    ) -> None:
         self._blobs = blobs
         self._counters = counters
         self._steady = steady
+        self._renewer = Renewer(blobs, self._succeed, send, apart)
 
     async def run(self, job: Job, now: float) -> float | None:
         """Train a loop up to its watermark and publish, unless the next version is not due yet.
@@ -61,14 +72,21 @@ class Trainer:
         catching_up, until = False, self._steady() + PATIENCE
         while True:
             current, etag = await registry.current(self._blobs, job.loop_id)
-            if current is not None and not renews(job, current):
-                if current.trained_through >= job.watermark:
-                    return None
-                due = next_export(current.created, job.export_frequency)
-                if not catching_up and not current.blank and now < due:
-                    return due
             try:
-                trained_through = await self._extend(job, current, etag, now, until)
+                going_on = job
+                if current is not None:
+                    look = await self._renewer.look(job, current, etag, renews(job, current), now)
+                    if look.published:
+                        continue
+                    if look.job is None:
+                        return look.again
+                    going_on = look.job
+                    if current.trained_through >= job.watermark:
+                        return None
+                    due = next_export(current.created, job.export_frequency)
+                    if not catching_up and not current.blank and now < due:
+                        return due
+                trained_through = await self._extend(going_on, current, etag, now, until)
             except Conflict:
                 # Another run has published, or a model was imported or deleted; the job may be of an old policy by now.
                 self._counters.add("train.rivals")
@@ -79,15 +97,21 @@ class Trainer:
                 return now
             catching_up = True  # the rest is due as well, not only in the next slot
 
+    async def take(self, job: Job, piece: Piece, now: float) -> None:
+        """Do a piece of a new model's making that was sent; see `Renewer.take`."""
+        try:
+            await self._renewer.take(job, piece, renews, now)
+        except Conflict:
+            self._counters.add("train.rivals")
+
     async def _extend(self, job: Job, current: Version | None, etag: str | None, now: float, until: float) -> int:
-        """Learn up to 100,000 more events, or a whole new model, and publish.
+        """Learn up to 100,000 more events, and publish.
 
         Returns:
             The bucket up to which there is nothing more to learn for this version.
         """
-        renewed = current is not None and renews(job, current)
-        base = None if current is None or current.blank or renewed else current
-        start = _start(job, current, renewed)
+        base = None if current is None or current.blank else current
+        start = max(current.trained_through if current else 0, job.since)
         windows = await joined.windows(self._blobs, job.loop_id, start, job.watermark)
         data = await registry.load(self._blobs, job.loop_id, base) if base else None
         learner = await asyncio.to_thread(Learner, job.arguments, data, job.resuming)
@@ -95,23 +119,28 @@ class Trainer:
         try:
             for window in windows:
                 enough = learned.events >= MAX_EVENTS or (learned.events and self._steady() > until)
-                if enough and not renewed:
+                if enough:
                     trained_through = window.start
                     break
                 learned.add(await learn_window(self._blobs, learner, window, job))
-            if not learned.events and (renewed or not (base or windows)):
-                return trained_through  # what serves now knows more than a model of nothing
+            if not (base or windows):
+                return trained_through  # a model of nothing is none
             model = await asyncio.to_thread(learner.save)
         finally:
             learner.close()
         learned_from = windows[0].start if windows else start
-        version = _version(job, current, base, model, learned_from, trained_through, learned, now)
-        await registry.note_before(self._blobs, job.loop_id, current)
-        await self._publish(version, job, model, etag)
-        self._counters.add("train.events", learned.events)
-        self._counters.add("train.skipped", learned.skipped)
-        self._counters.add("train.refused", learned.refused)
+        made = Made(base, model, learned_from, trained_through, learned, [], job.generation)
+        await self._succeed(job, current, etag, made, now)
         return trained_through
+
+    async def _succeed(self, job: Job, current: Version | None, etag: str | None, made: Made, now: float) -> None:
+        """Make a model serve in place of a version."""
+        version = _version(job, current, made, now)
+        await registry.note_before(self._blobs, job.loop_id, current)
+        await self._publish(version, job, made.model, etag)
+        self._counters.add("train.events", made.lesson.events)
+        self._counters.add("train.skipped", made.lesson.skipped)
+        self._counters.add("train.refused", made.lesson.refused)
 
     async def _publish(self, version: Version, job: Job, model: bytes, etag: str | None) -> None:
         await registry.store(self._blobs, job.loop_id, version, model)
@@ -130,47 +159,32 @@ def renews(job: Job, current: Version) -> bool:
     return not current.blank and (current.lineage != job.lineage or (known and current.shaping != job.shaping))
 
 
-def _start(job: Job, current: Version | None, renewed: bool) -> int:
-    """The bucket from which on there is something to learn."""
-    if renewed:
-        start = job.watermark - job.retrain_days * 86_400 if job.retrain_days else 0
-    else:
-        start = current.trained_through if current else 0
-    return max(start, job.since)
-
-
-def _version(
-    job: Job,
-    current: Version | None,
-    base: Version | None,
-    model: bytes,
-    learned_from: int,
-    through: int,
-    lesson: Lesson,
-    now: float,
-) -> Version:
+def _version(job: Job, current: Version | None, made: Made, now: float) -> Version:
+    base, lesson = made.base, made.lesson
     events = (base.events if base else 0) + lesson.events
     earned = ((base.reward or 0.0) * base.events if base else 0.0) - lesson.loss
     before = None if current is None or current.blank else current
     return Version(
-        version=registry.version_name(through, model),
-        sha256=hashlib.sha256(model).hexdigest(),
+        version=registry.version_name(made.through, made.model),
+        sha256=hashlib.sha256(made.model).hexdigest(),
         arguments=base.arguments if base else job.arguments,
         lineage=job.lineage,
-        trained_through=through,
+        trained_through=made.through,
         events=events,
         reward=None if job.multi_slot else earned / events if events else 0.0,
         created=now,
         first_created=before.first_created if before else now,
         parent=before.version if before else None,
         base=base.version if base else None,
-        learned_from=learned_from,
+        learned_from=made.learned_from,
         learned=lesson.events,
         skipped=lesson.skipped,
         refused=lesson.refused,
         mode=job.mode,
         multi_slot=job.multi_slot,
         resuming=job.resuming,
-        generation=job.generation,
+        generation=made.generation,
+        origin=None if base is None else base.version if base.imported else base.origin,
+        shards=made.shards,
         shaping=job.shaping,
     )

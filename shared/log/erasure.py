@@ -64,14 +64,18 @@ class Erased:
     Args:
         erasures: them.
         found: the marks that their blobs hold, by path; only who reads the journal or observations needs them.
+
+    Attributes:
+        erasures: them.
     """
 
     def __init__(self, erasures: Iterable[Erasure] = (), found: Mapping[str, bytes] | None = None) -> None:
+        self.erasures = tuple(erasures)
         self._events: dict[str, float] = {}
         self._subjects: dict[str, float] = {}
         self._observed: dict[str, float] = {}
         self._marks: set[tuple[bytes, float]] = set()
-        for erasure in erasures:
+        for erasure in self.erasures:
             _extend(self._events if erasure.kind == "event" else self._subjects, erasure.key, erasure.at)
             for digest, time in unmark((found or {}).get(erasure.found or "", b"")):
                 self._marks.add((digest, time))

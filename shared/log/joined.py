@@ -16,10 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from shared.log.erasure import NOTHING, Erased
 from shared.log.index import Table
 from shared.log.rows import compress, decompress
-from shared.storage import Blob, Blobs, Conflict, StorageError
+from shared.storage import Blobs, Conflict, StorageError
 
 _NAME = re.compile(r"/(\d{10})-(\d{10})(?:\.(\d+))?\.([a-z]+)(?:\.zst)?$")
 DSJSON, OBSERVATIONS, INDEX = KINDS = ("dsjson", "observations", "index")
@@ -220,16 +222,46 @@ async def read_labelled(
     blobs: Blobs, loop_id: str, window: Window, kind: str, erased: Erased = NOTHING
 ) -> tuple[list[bytes], str]:
     """The lines of a kind less those of events that are erased, and by what they are labelled; see `write`."""
+    held = await fetch(blobs, loop_id, window, kind)
+    lines = await asyncio.to_thread(held.lines)  # 64 MB of text take a quarter of a second
+    return erased.joined(lines, window.start), held.labels
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a window's blob holds, as it is stored.
+
+    Attributes:
+        path: of the blob.
+        data: its bytes.
+        sha256: of the lines.
+        labels: see `write`.
+    """
+
+    path: str
+    data: bytes
+    sha256: str
+    labels: str
+
+    def lines(self) -> list[bytes]:
+        """All of its lines.
+
+        Raises:
+            StorageError: they are not what was written.
+        """
+        text = decompress(self.data)
+        if hashlib.sha256(text).hexdigest() != self.sha256:
+            raise StorageError(f"{self.path} is damaged: its hash is not the one it was written with")
+        return text.split(b"\n")
+
+
+async def fetch(blobs: Blobs, loop_id: str, window: Window, kind: str) -> Held:
+    """What a window's blob holds, unread.
+
+    Raises:
+        StorageError: the blob is gone.
+    """
     path = window_path(loop_id, window, kind)
     blob = await blobs.get(path)
     if blob is None:
         raise StorageError(f"{path} is gone")
-    lines = await asyncio.to_thread(_lines, blob, path)  # 64 MB of text take a quarter of a second
-    return erased.joined(lines, window.start), blob.metadata.get("labels", "")
-
-
-def _lines(blob: Blob, path: str) -> list[bytes]:
-    text = decompress(blob.data)
-    if hashlib.sha256(text).hexdigest() != blob.metadata.get("sha256"):
-        raise StorageError(f"{path} is damaged: its hash is not the one it was written with")
-    return text.split(b"\n")
+    return Held(path, blob.data, blob.metadata.get("sha256", ""), blob.metadata.get("labels", ""))

@@ -36,6 +36,15 @@ class Problem(StrEnum):
     MULTI_SLOT = "ccb_explore_adf"
 
 
+_MERGED = frozenset(
+    {
+        *(Problem.SINGLE_SLOT, "cb_type", "epsilon", "first_only", "softmax", "lambda", "learning_rate", "power_t"),
+        *(*options.INTERACTIONS, "ignore", "ignore_linear", "keep", "noconstant", "cb_min_cost", "cb_max_cost"),
+    }
+)
+"""Options with which VW merges models and loses nothing. With others it does not say so, but it forgets what is no
+weight: counts of `--squarecb`, `--first` and `--cover`, the table of `--marginal`, what is kept of `--l1`; or it makes
+nonsense of them, as of other `--bit_precision` (docs/adr/0024)."""
 DEFAULT_ARGUMENTS: Final = {
     problem: f"--{problem} --epsilon {DEFAULT_EPSILON} --power_t 0 -l 0.001 --cb_type mtr -q ::" for problem in Problem
 }
@@ -58,6 +67,7 @@ class Policy:
         effort: how many times the work of one model with a usual table VW has with each action.
         marginal: whether VW keeps a table of the features of the namespaces in `i`, which takes long.
         resumes: whether VW goes on from a saved model bit for bit as it would have without the file.
+        merges: whether it makes one model of several that learned apart.
     """
 
     arguments: str
@@ -70,6 +80,7 @@ class Policy:
     effort: int
     marginal: bool
     resumes: bool
+    merges: bool
 
     def serving(self, exploration: float) -> str:
         """What overrides a model's own options when it serves: the exploration percentage is its epsilon."""
@@ -95,6 +106,7 @@ def read(arguments: str) -> Policy:
         message = f"arguments name {crossed} interactions for {models} models; {MAX_CROSSINGS} in all are served."
         raise ApiError("InvalidPolicyConfiguration", message, "arguments")
     effort = models * _LARGE_TABLES.get(int(values.get("bit_precision", _BITS)), 1)
+    resumes = not any(name in values for name in _ENSEMBLES) and values.get("cb_type") != "dr"
     return Policy(
         arguments,
         problems[0],
@@ -105,7 +117,8 @@ def read(arguments: str) -> Policy:
         tuple(option.value for option in given if option.name in options.INTERACTIONS),
         effort,
         "marginal" in values,
-        not any(name in values for name in _ENSEMBLES) and values.get("cb_type") != "dr",
+        resumes,
+        resumes and _MERGED.issuperset(values),
     )
 
 

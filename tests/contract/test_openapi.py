@@ -45,6 +45,8 @@ NO_SUCCESS = {
     "get_feature_importance": "nothing in this release makes one",
     "delete_feature_importance": "nothing in this release makes one",
     "get_erasure": "no random id is an erasure's; test_erasures.py has them",
+    "get_job": "no random id is a job's; test_jobs.py has them",
+    "cancel_job": "no random id is a job's; test_jobs.py has them",
     "get_event": "no random id is of an event; test_stories.py has them",
     "put_model": "no random body is a signed zip; test_models.py has them",
 }

@@ -13,11 +13,11 @@ TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_f
 
 LAYERS = (
     ("shared.child", "shared.config", "shared.contract", "shared.counters", "shared.storage"),
-    ("shared.clock", "shared.freshness", "shared.guard", "shared.work"),
+    ("shared.clock", "shared.freshness", "shared.guard", "shared.jobs", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
     ("shared.access", "shared.health", "shared.ranking"),
-    ("shared.sweep",),
+    ("shared.sweep", "shared.training"),
     ("shared.app",),
     ("shared.edge",),
 )

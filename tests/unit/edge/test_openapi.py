@@ -52,6 +52,7 @@ get_model head_model put_model delete_model get_model_properties
 get_health get_event get_limits put_limits get_holdback put_holdback get_apprentice
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
+list_jobs get_job cancel_job
 """
 # The second one is left without an action where the first one takes b.
 SLOTS = [{"id": "s1", "baselineAction": "a"}, {"id": "s2", "baselineAction": "b", "excludedActions": ["a"]}]
@@ -104,7 +105,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 133
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 136
     described = [*DESCRIPTIONS, *JOBS, *TRIALS]
     assert set(described) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert len(set(described)) == len(described)

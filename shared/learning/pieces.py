@@ -1,0 +1,105 @@
+"""Turns a run of windows of the joined log into a model that has learned them: one piece of a new model's making.
+
+What a piece takes is one message, so that it can be learned in a process of its own (docs/adr/0024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from shared.learning.lesson import Job, Lesson, learn
+from shared.learning.model import Learner
+from shared.log import joined
+from shared.log.erasure import Erased, Erasure
+from shared.log.join import Rules
+from shared.log.joined import DSJSON, Held, Window
+from shared.storage import Blobs
+
+PIECE_BYTES = 24 * 1024 * 1024
+"""Compressed bytes of the log in a piece, about 100,000 events of ten actions: some seconds of a core."""
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """All that it takes to learn a piece.
+
+    Attributes:
+        arguments, resuming: what VW is told; see `Job`.
+        multi_slot, mode, rules: which lines are for learning, and how they are labelled; see `Job`.
+        base: the model to go on from, or None.
+        before: what was learned of the pieces that went into it.
+        erasures: what of the log must not be seen any more.
+        windows: in order, each with its first bucket.
+    """
+
+    arguments: str
+    resuming: str
+    multi_slot: bool
+    mode: str
+    rules: Rules | None
+    base: bytes | None
+    before: Lesson
+    erasures: list[Erasure]
+    windows: list[tuple[int, Held]]
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True):
+    """What came of a piece: the model, and the lesson of all that went into it."""
+
+    model: bytes
+    lesson: Lesson
+
+
+def cut(sizes: Mapping[Window, int], through: int, most: int = PIECE_BYTES) -> list[tuple[int, int]]:
+    """The spans of pieces that windows make, each of so many bytes or of one window: where it ends, and its bytes.
+
+    Args:
+        sizes: of the windows, in order.
+        through: where the last one ends.
+        most: bytes of a piece at most.
+    """
+    ends: list[int] = []
+    held: list[int] = []
+    for window, size in sizes.items():
+        if held and held[-1] + size <= most:
+            held[-1] += size
+        else:
+            ends.append(window.start)
+            held.append(size)
+    return list(zip([*ends[1:], through], held, strict=True)) if held else []
+
+
+async def gather(blobs: Blobs, job: Job, start: int, end: int, base: bytes | None, before: Lesson) -> bytes:
+    """The message of the task of learning what the log holds of [start, end), going on from a model where there is one.
+
+    Raises:
+        StorageError: a window is gone, or storage does not answer.
+    """
+    windows = [
+        (window.start, await joined.fetch(blobs, job.loop_id, window, DSJSON))
+        for window in await joined.windows(blobs, job.loop_id, max(start, job.since), end)
+    ]
+    erasures = list(job.erased.erasures)
+    task = Task(job.arguments, job.resuming, job.multi_slot, job.mode, job.rules, base, before, erasures, windows)
+    return msgspec.msgpack.encode(task)
+
+
+def learn_task(message: bytes) -> bytes:
+    """What comes of a task, as the message of a `Learned`.
+
+    Raises:
+        ModelError: VW does not take the model or its arguments.
+        StorageError: a window is damaged.
+    """
+    task = msgspec.msgpack.decode(message, type=Task)
+    job = Job("", task.arguments, task.resuming, "", task.multi_slot, task.mode, 0, 0, 0, 0.0)
+    erased, lesson = Erased(task.erasures), task.before
+    learner = Learner(task.arguments, task.base, task.resuming)
+    try:
+        for start, held in task.windows:
+            rules = None if task.rules is None or task.rules.labels == held.labels else task.rules
+            lesson.add(learn(learner, erased.joined(held.lines(), start), job, rules))
+        return msgspec.msgpack.encode(Learned(learner.save(), lesson))
+    finally:
+        learner.close()
