@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, join, learn, loops, multi_slot, overload, rank, requests, start, train
+from bench import http, join, learn, loops, merge, multi_slot, overload, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "loops": loops.main,
     "join": join.main,
     "train": train.main,
+    "merge": merge.main,
     "http": http.main,
     "requests": requests.main,
     "learn": learn.main,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -126,6 +127,7 @@ class Renewer:
             return record.end(Status.CANCELED, now, outcome="Other settings or another model came before it was done.")
 
         await jobs.change(self._blobs, job.loop_id, held.job, dropped)
+        await renewal.clear(self._blobs, job.loop_id, held.job)
         nothing = msgspec.structs.replace(held, over=True, lineage="")
         return await renewal.save(self._blobs, job.loop_id, nothing, state)
 
@@ -161,7 +163,9 @@ class Renewer:
             return Look(again=now)
         vain = 0 if len(stand) > held.stood or not held.sent else held.vain + 1
         if vain > VAIN:
-            await self._end(job, held, now, Status.FAILED, f"Pieces were taken {VAIN} times, and none came to an end.")
+            await self._end(
+                job, held, now, Status.FAILED, f"Pieces were sent {VAIN + 1} times, and none came to an end."
+            )
             return Look(again=now)
         sending = msgspec.structs.replace(held, sent=now, stood=len(stand), vain=vain)
         await renewal.save(self._blobs, job.loop_id, sending, state)
@@ -277,14 +281,11 @@ class Renewer:
         await self._over(job, held)
 
     async def _over(self, job: Job, held: Renewal) -> None:
-        """Note that nothing more is to be done for a plan, and take away what its pieces have become."""
-        while True:
-            now, state = await renewal.load(self._blobs, job.loop_id)
-            if now is None or now.job != held.job or now.over:
-                break
-            try:
-                await renewal.save(self._blobs, job.loop_id, msgspec.structs.replace(now, over=True), state)
-            except Conflict:
-                continue
-            break
+        """Take away what the pieces of a plan have become, and note that nothing more is to be done for it."""
         await renewal.clear(self._blobs, job.loop_id, held.job)
+        while True:
+            found, state = await renewal.load(self._blobs, job.loop_id)
+            if found is None or found.job != held.job or found.over:
+                return
+            with suppress(Conflict):  # only what is sent may have changed
+                await renewal.save(self._blobs, job.loop_id, msgspec.structs.replace(found, over=True), state)

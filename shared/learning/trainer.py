@@ -164,8 +164,9 @@ def _version(job: Job, current: Version | None, made: Made, now: float) -> Versi
     events = (base.events if base else 0) + lesson.events
     earned = ((base.reward or 0.0) * base.events if base else 0.0) - lesson.loss
     before = None if current is None or current.blank else current
+    name = registry.version_name(made.through, made.model)
     return Version(
-        version=registry.version_name(made.through, made.model),
+        version=name,
         sha256=hashlib.sha256(made.model).hexdigest(),
         arguments=base.arguments if base else job.arguments,
         lineage=job.lineage,
@@ -174,7 +175,8 @@ def _version(job: Job, current: Version | None, made: Made, now: float) -> Versi
         reward=None if job.multi_slot else earned / events if events else 0.0,
         created=now,
         first_created=before.first_created if before else now,
-        parent=before.version if before else None,
+        # Learned anew from the same lines a model is what it was, under the name that it had.
+        parent=None if before is None else before.parent if before.version == name else before.version,
         base=base.version if base else None,
         learned_from=made.learned_from,
         learned=lesson.events,

@@ -162,19 +162,20 @@ class Traffic(threading.Thread):
                     observed.durable = True
                     break
 
-    async def _configure(self) -> bool:
+    async def _configure(self, **changes: float) -> bool:
         path = "/personalizer/v1.0/configurations/service"
         held = await self._send("GET", path, None, (200, 503))
         if held.status != 200:
             return False
-        return (await self._send("PUT", path, orjson.loads(held.body) | _SETTINGS, (200, 503))).status == 200
+        return (await self._send("PUT", path, orjson.loads(held.body) | _SETTINGS | changes, (200, 503))).status == 200
 
     async def _churn(self) -> None:
         """Loops that come and go, and what each one of them stores."""
         number = 0
         while not self._stop_now.is_set():
             await asyncio.sleep(4.0)
-            await self._configure()  # which changes nothing any more
+            # Learned from all of the log, the model is the same: only that it is made anew is to be seen.
+            await self._configure(explorationPercentage=0.2 if number % 2 else 0.3)
             number += 1
             name, loops = f"spare{number}", "/rankloop/v1/loops"
             for _ in range(_TRIES):

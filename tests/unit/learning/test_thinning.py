@@ -14,13 +14,15 @@ from shared.learning import lineage, rebuild, registry
 from shared.learning.lesson import Job
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import MODEL, Version
+from shared.learning.shaping import Shaping
 from shared.learning.thinning import YOUNG, Thinned, Thinner, expendable
 from shared.learning.trainer import Trainer
 from shared.log import joined
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import NOTHING, Erased, Erasure
+from shared.log.join import Rules
 from shared.log.joined import Window
-from shared.log.records import APPRENTICE, digest_of
+from shared.log.records import APPRENTICE, ONLINE, digest_of
 from shared.loops import policy
 from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
@@ -322,6 +324,45 @@ async def test_what_was_imported_and_is_gone_is_told() -> None:
         await loop.model(made.version)
 
 
+async def test_a_merged_version_that_is_gone_is_told() -> None:
+    loop, _ = await thinned()
+    merged = replace_record(await registry.recorded(loop.blobs, LOOP, list(loop.bytes)[1]), shards=[(NOON, NOON + 60)])
+    path = registry.record_path(LOOP, merged.version)
+    await loop.blobs.delete(path)
+    await loop.blobs.put(path, msgspec.json.encode(merged))
+
+    with pytest.raises(Gone, match="merged of several"):
+        await loop.model(merged.version)
+
+
+async def test_what_learned_by_changed_rules_is_rebuilt_by_them() -> None:
+    """Rebuilding asks the record by which rules each version learned, not the loop."""
+    loop = Loop()
+    first = Shaping(Rules(600.0, 0.0, "sum", (-1.0, 1.0)), 0.2, ONLINE, 0)
+    second = msgspec.structs.replace(first, rules=Rules(600.0, 0.75, "max", (-1.0, 1.0)))
+    await loop.learn(7, shaping=first)
+    await loop.learn(6, shaping=second)
+    assert (await loop.remember()).events == 65
+    assert (await loop.thin()).thinned > 0
+
+    await loop.check()
+    assert loop.counters["models.rebuilt"] > 0
+
+
+async def test_the_imported_model_that_one_goes_back_to_is_kept_with_its_record() -> None:
+    loop = Loop()
+    imported = await registry.install(
+        loop.blobs, LOOP, trained_model(50), loop.job.arguments, loop.job.lineage, NOON - 60, NOON - 60.0
+    )
+    await loop.learn(13)
+    assert (await loop.remember()).origin == imported.version
+
+    thinned = await loop.thin(5 * DAY, since=int(loop.now) + 2 * DAY)
+
+    assert thinned.forgotten > 0
+    assert imported.version in await loop.stored()
+
+
 async def test_a_version_that_vw_refuses_is_told() -> None:
     loop, _ = await thinned()
     bad = replace_record(await registry.recorded(loop.blobs, LOOP, list(loop.bytes)[1]), resuming="--l1 x")
@@ -370,6 +411,7 @@ def test_what_makes_a_version_expendable() -> None:
     assert not judged(version, made(NOON + 90.0, learned_from=NOON - 5))
     assert not judged(made(NOON + 120.0, learned=rebuild.MAX_LINES - 9), made(NOON + 90.0))
     assert not judged(made(NOON + 120.0, imported=True, learned_from=None))
+    assert not judged(made(NOON + 120.0, shards=[(NOON, NOON + 30), (NOON + 30, NOON + 60)]))
 
 
 # -- which version was the first to learn ----------------------------------------------------------------------------
