@@ -7,7 +7,7 @@ import random
 import orjson
 import pytest
 
-from shared.learning.trainer import takes
+from shared.learning.lesson import takes
 from shared.log import arms
 from shared.log.arms import Arms, Sums
 from shared.log.records import APPRENTICE, MODES, ONLINE, Arm

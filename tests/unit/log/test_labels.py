@@ -7,8 +7,8 @@ import math
 import orjson
 import pytest
 
+from shared.learning.lesson import Job, learn
 from shared.learning.model import Learner
-from shared.learning.trainer import Job, learn
 from shared.log.join import MIN_PROBABILITY, Rules, decode_events, join
 from shared.log.labels import sound
 from shared.log.records import ONLINE, Observed
