@@ -23,7 +23,7 @@ from shared.learning.model import ModelError, merge
 from shared.learning.piecework import Apart, Piece, Pieces, Send, in_child, nowhere
 from shared.learning.registry import Version
 from shared.learning.renewal import Renewal
-from shared.storage import Blobs, Conflict, Unavailable
+from shared.storage import Blobs, Conflict, StorageError, Unavailable
 
 log = logging.getLogger("rankloop.train")
 
@@ -196,8 +196,10 @@ class Renewer:
             Exception: it was not done, and is to be tried again.
         """
         held, _ = await renewal.load(self._blobs, job.loop_id)
-        if held is None or held.over or held.job != piece.job or not held.is_for(job):
+        if held is None or held.over or held.job != piece.job:
             return
+        if not held.is_for(job):  # the change is not known here yet, or is over and the plan about to be
+            raise StorageError(f"job {held.job} is for other settings of its loop than those known here")
         record = await jobs.get(self._blobs, job.loop_id, held.job)
         if record is None or not record.running or piece.number >= len(held.ends):
             return

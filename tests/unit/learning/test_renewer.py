@@ -534,6 +534,18 @@ async def test_a_piece_that_fails_again_and_again_fails_the_job_with_its_reason(
     assert (await large.version()).base == before.version, "the old model learns on"
 
 
+async def test_a_piece_waits_for_whoever_does_not_know_the_settings_yet(large: World) -> None:
+    await large.log(lines(0), lines(1))
+    await large.train(shaped())
+    await large.train(shaped(OTHER))
+
+    with pytest.raises(StorageError, match="other settings"):
+        await large.work(shaped(), large.sent[0])
+    assert (await large.job()).failures == 0
+    await large.work_all(shaped(OTHER))
+    assert (await large.job()).status is Status.SUCCEEDED
+
+
 async def test_storage_that_does_not_answer_is_no_failure(large: World) -> None:
     await large.log(lines(0), lines(1))
     await large.train(shaped())
