@@ -100,7 +100,7 @@ class Deployment:
         rng = random.Random(2)
         for name in [DEFAULT, *(f"loop-{n}" for n in range(1, count))]:
             loop = await self.app.loops.named(DEFAULT) if name == DEFAULT else (await self.app.loops.create(name))[0]
-            training, lineage = loop.policy.training, loop.policy.lineage
+            training, lineage = loop.learned.training, loop.learned.lineage
             await registry.install(self.blobs, loop.id, model, training, lineage, 0, self._clock())
             pool = make_actions(rng, ACTIONS)
             self.bodies[name] = [body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}") for _ in range(BODIES)]

@@ -16,9 +16,9 @@ def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
     rules = Rules(held.reward_wait_time, held.default_reward, held.reward_aggregation, held.reward_range)
     return Job(
         loop_id=loop.id,
-        arguments=loop.policy.training,
+        arguments=loop.learned.training,
         resuming=loop.policy.resuming,
-        lineage=loop.policy.lineage,
+        lineage=loop.learned.lineage,
         multi_slot=loop.multi_slot,
         mode=held.learning_mode,
         watermark=checkpoint.watermark,

@@ -64,9 +64,10 @@ async def put_policy(app: App, call: Call) -> Reply:
     learned = policy.read(given.arguments)
     try:
         serving = learned.serving(DEFAULT_EPSILON)
+        training = learned.within(call.loop.configuration.reward_range).training
         multi_slot = learned.problem is Problem.MULTI_SLOT
         async with app.trying:
-            await trial.run(learned.training, learned.resuming, serving, multi_slot)
+            await trial.run(training, learned.resuming, serving, multi_slot)
     except ModelError as e:
         message = f"arguments: Vowpal Wabbit cannot work with them: {e}"
         raise ApiError("InvalidPolicyConfiguration", message[:500], "arguments") from e

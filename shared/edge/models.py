@@ -49,7 +49,7 @@ async def put_model(app: App, call: Call) -> Reply:
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await app.clock.ensure()
     await registry.install(
-        app.blobs, loop.id, model, made_with.training, loop.policy.lineage, checkpoint.watermark, app.clock.now()
+        app.blobs, loop.id, model, made_with.training, loop.learned.lineage, checkpoint.watermark, app.clock.now()
     )
     await app.models.renew(loop.id)
     app.counters.add("model.imported")
@@ -58,7 +58,7 @@ async def put_model(app: App, call: Call) -> Reply:
 
 async def _tried(model: bytes, loop: Loop) -> Policy:
     """The policy that a model from outside was made with, once it is known to serve and learn in the loop."""
-    own = loop.policy
+    own = loop.learned
     try:
         found = await trial.run(own.training, own.resuming, "", loop.multi_slot, model)
         return policy.of_model(found)

@@ -38,11 +38,25 @@ class Scores(NamedTuple):
 
     Attributes:
         distribution: the probability of each.
-        costs: what each is expected to cost. VW lists equally probable actions in this order, the cheapest first.
+        order: the actions as VW lists them before it draws: best first, as far as its exploration goes by that.
     """
 
     distribution: list[float]
-    costs: list[float]
+    order: list[int]
+
+
+def _as_requested(distribution: list[float]) -> list[int]:
+    return sorted(range(len(distribution)), key=distribution.__getitem__, reverse=True)
+
+
+def _last_first(distribution: list[float]) -> list[int]:
+    return sorted(range(len(distribution) - 1, -1, -1), key=distribution.__getitem__, reverse=True)
+
+
+_LISTINGS = {"--bag": _as_requested, "--cover": _as_requested, "--synthcover": _last_first}
+"""How explorations list the actions that go by their probabilities; all others go by costs (docs/adr/0026). By costs,
+equally good actions stand as requested. With `--bag` VW asks all its models before equally probable ones do, and does
+not tell what they say."""
 
 
 class ServingModel:
@@ -61,6 +75,8 @@ class ServingModel:
 
     def __init__(self, data: bytes, arguments: str) -> None:
         self._workspace = _load(data, f"-t --json --quiet {_RING} {arguments}")
+        made_with = self._workspace.get_arguments().split()
+        self._listing = next((listing for name, listing in _LISTINGS.items() if name in made_with), None)
         self.met: frozenset[str] = frozenset()
 
     def meet(self, initials: frozenset[str]) -> None:
@@ -98,13 +114,16 @@ class ServingModel:
         try:
             _predict(self._workspace, examples)
             shared, *actions = examples
-            scores = Scores(shared.get_action_scores(), [action.get_partial_prediction() for action in actions])
+            distribution: list[float] = shared.get_action_scores()
+            costs = [action.get_partial_prediction() for action in actions] if self._listing is None else []
         except RuntimeError as e:
             raise ModelError(str(e)) from e
         finally:
             _finish(self._workspace, examples)
-        _check(scores.distribution)
-        return scores
+        _check(distribution)
+        if self._listing is not None:
+            return Scores(distribution, self._listing(distribution))
+        return Scores(distribution, sorted(range(len(costs)), key=costs.__getitem__))
 
     def score_slots(self, example: bytes) -> list[list[tuple[int, float]]]:
         """What the model draws for each slot of a multi-slot example.

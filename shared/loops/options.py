@@ -57,8 +57,8 @@ MAX_INTERACTIONS = 32
 
 _ALLOWED: Final[dict[str, Check | None]] = {
     # Left out though harmless to others: what VW forgets when it loads a model (initial_t, decay_learning_rate,
-    # leave_duplicate_interactions, marginal's own), what gives no distribution (regcb, regcbopt, elim, sm) and what one
-    # large feature ruins for ever (coin, ftrl).
+    # leave_duplicate_interactions, marginal's own), what gives no distribution, at least untrained (regcbopt, elim,
+    # sm), and what one large feature ruins for ever (coin, ftrl).
     # the problem
     "cb_explore_adf": _FLAG,
     "ccb_explore_adf": _FLAG,
@@ -83,6 +83,8 @@ _ALLOWED: Final[dict[str, Check | None]] = {
     "rnd": _whole(1, MAX_POLICIES),
     "rnd_alpha": _number(0, 1000),
     "rnd_invlambda": _number(0, 1000),
+    "regcb": _FLAG,
+    "mellowness": _number(0, 1000),
     "synthcover": _FLAG,
     "synthcoverpsi": _number(0, 1000),
     "random_seed": _whole(0, 10**9 - 1),

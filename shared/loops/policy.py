@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -26,6 +26,11 @@ _LARGE_TABLES = {22: 8, 21: 4, 20: 4, 19: 4}
 _FORGOTTEN = ("l1", "l2")
 _ENSEMBLES = ("bag", "cover", "rnd")
 """Several models in one; what they draw as they learn is not in their file."""
+_DRAWN = 9
+"""How many times the work of a model each of `--rnd` is, where it draws a number for each interacted feature of more
+than two: measured, up to 8.7 (docs/adr/0026)."""
+_RANGED = "regcb"
+"""The exploration that reads the range of costs; without it, it takes half of Personalizer's rewards for impossible."""
 _IMPLIED = frozenset({"--cb_adf", "--cb_sample", "--csoaa_ldf", "multiline", "--csoaa_rank", "--no_predict"})
 
 
@@ -66,6 +71,7 @@ class Policy:
         interactions: the features' interactions, each as the initials of its namespaces, `:` for any.
         effort: how many times the work of one model with a usual table VW has with each action.
         marginal: whether VW keeps a table of the features of the namespaces in `i`, which takes long.
+        ranged: whether its exploration reads the range of costs; see `within`.
         resumes: whether VW goes on from a saved model bit for bit as it would have without the file.
         merges: whether it makes one model of several that learned apart.
     """
@@ -79,8 +85,26 @@ class Policy:
     interactions: tuple[str, ...]
     effort: int
     marginal: bool
+    ranged: bool
     resumes: bool
     merges: bool
+
+    def within(self, reward_range: tuple[float, float]) -> Policy:
+        """The policy as models of a loop of this reward range are made with it.
+
+        Explorations that read the range of costs are told it, as far as the policy does not name one itself. Others are
+        not: VW would keep the range in their models' files all the same, which would then be no longer those of
+        releases before (docs/adr/0026). Another range makes another lineage: VW refuses a model whose own differs.
+
+        Args:
+            reward_range: the lowest and highest reward that learning sees.
+        """
+        if not self.ranged:
+            return self
+        low, high = reward_range
+        bounds = {"--cb_min_cost": -high, "--cb_max_cost": -low}
+        told = "".join(f" {name} {cost:.9g}" for name, cost in bounds.items() if f"{name} " not in self.training)
+        return replace(self, training=self.training + told, lineage=self.lineage + told)
 
     def serving(self, exploration: float) -> str:
         """What overrides a model's own options when it serves: the exploration percentage is its epsilon."""
@@ -105,6 +129,8 @@ def read(arguments: str) -> Policy:
     if models * crossed > MAX_CROSSINGS:
         message = f"arguments name {crossed} interactions for {models} models; {MAX_CROSSINGS} in all are served."
         raise ApiError("InvalidPolicyConfiguration", message, "arguments")
+    if "rnd" in values and any(option.name in options.INTERACTIONS and len(option.value) > 2 for option in given):
+        models += (_DRAWN - 1) * int(values["rnd"])
     effort = models * _LARGE_TABLES.get(int(values.get("bit_precision", _BITS)), 1)
     resumes = not any(name in values for name in _ENSEMBLES) and values.get("cb_type") != "dr"
     return Policy(
@@ -117,6 +143,7 @@ def read(arguments: str) -> Policy:
         tuple(option.value for option in given if option.name in options.INTERACTIONS),
         effort,
         "marginal" in values,
+        _RANGED in values,
         resumes,
         resumes and _MERGED.issuperset(values),
     )

@@ -57,6 +57,11 @@ class Loop:
         return LoopRules(self.id, self.waits, held.default_reward, held.reward_aggregation, held.reward_range)
 
     @property
+    def learned(self) -> Policy:
+        """The policy as the loop's models are made with it: within its reward range."""
+        return self.policy.within(self.configuration.reward_range)
+
+    @property
     def multi_slot(self) -> bool:
         """Whether it decides for slots."""
         return self.policy.problem is Problem.MULTI_SLOT

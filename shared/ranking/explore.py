@@ -13,8 +13,8 @@ class Choice:
     """What was drawn.
 
     Attributes:
-        order: the rankable actions by index: the chosen one first, then best first, with the former best where the
-            chosen one stood.
+        order: the rankable actions by index: the chosen one first, then as VW lists them, with the former first one
+            where the chosen one stood.
         probabilities: of the actions in `order`, each its own.
     """
 
@@ -22,22 +22,20 @@ class Choice:
     probabilities: list[float]
 
 
-def choose(distribution: Sequence[float], costs: Sequence[float], seed: int) -> Choice:
+def choose(distribution: Sequence[float], order: Sequence[int], seed: int) -> Choice:
     """Draw one action.
 
     Args:
         distribution: the probability of each rankable action, by its index; n >= 1 of them.
-        costs: what each is expected to cost. Equally probable actions stand in this order, as in VW's own list: under
-            epsilon-greedy that is all but the best.
+        order: the same actions as VW lists them, which is the order it draws in.
         seed: of the event, see `sampling.seed`.
     """
-    order = sorted(range(len(distribution)), key=costs.__getitem__)  # ties stay in request order, here and below
-    order.sort(key=distribution.__getitem__, reverse=True)
-    probabilities = [distribution[index] for index in order]
+    listed = list(order)
+    probabilities = [distribution[index] for index in listed]
     chosen = draw(seed, probabilities)
-    order[0], order[chosen] = order[chosen], order[0]
+    listed[0], listed[chosen] = listed[chosen], listed[0]
     probabilities[0], probabilities[chosen] = probabilities[chosen], probabilities[0]
-    return Choice(order, probabilities)
+    return Choice(listed, probabilities)
 
 
 def first(count: int) -> Choice:

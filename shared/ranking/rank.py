@@ -96,8 +96,8 @@ def resolve(
     elif mode == LOGGING_ONLY:
         drawn = first(count)
     else:  # a loop without a model explores uniformly (contract 5.3, point 7)
-        scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, [0.0] * count)
-        drawn = choose(scores.distribution, scores.costs, seed(event_id, loop_id))
+        scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, list(range(count)))
+        drawn = choose(scores.distribution, scores.order, seed(event_id, loop_id))
     shown = drawn if mode == ONLINE else in_request_order(drawn)
     event_json = orjson.dumps(event_id)
     probabilities = [number(p) for p in drawn.probabilities]

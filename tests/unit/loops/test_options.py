@@ -24,13 +24,14 @@ from tests.unit.loops.vw_child import try_all
 ONE = "--cb_explore_adf"
 FLAGS = (
     "cb_explore_adf", "ccb_explore_adf", "rank_all", "first_only", "greedify", "nounif", "softmax", "squarecb",
-    "synthcover", "sgd", "adaptive", "invariant", "normalized", "noconstant",
+    "regcb",    "synthcover", "sgd", "adaptive", "invariant", "normalized", "noconstant",
 )  # fmt: skip
 NUMBERS = {
     # name: the lowest and the highest value
     "cb_min_cost": (-1000, 1000),
     "cb_max_cost": (-1000, 1000),
     "epsilon": (0, 1),
+    "mellowness": (0, 1000),
     "psi": (0, 1000),
     "lambda": (-1e6, 1e6),
     "gamma_scale": (0, 1e4),
@@ -81,7 +82,13 @@ ACCEPTED = (
     "--cb_explore_adf --squarecb --gamma_scale 10 --gamma_exponent 0.5 --cb_min_cost -1 --cb_max_cost 0",
     "--cb_explore_adf --rnd 3 --rnd_alpha 0.1 --rnd_invlambda 0.1 --epsilon 0.1",
     "--cb_explore_adf --synthcover --synthcoverpsi 0.1 --epsilon 0.1",
+    "--cb_explore_adf --regcb --mellowness 0.01 --first_only",
     "--ccb_explore_adf --squarecb",
+    "--ccb_explore_adf --cover 3 --epsilon 0.1",
+    "--ccb_explore_adf --rnd 3 --epsilon 0.1",
+    "--ccb_explore_adf --first 100 --epsilon 0.1",
+    "--ccb_explore_adf --synthcover --epsilon 0.1",
+    "--ccb_explore_adf --regcb",
     "--ccb_explore_adf --softmax --lambda 5",
     "--ccb_explore_adf --bag 3",
     # what it learns by

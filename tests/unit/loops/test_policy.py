@@ -159,7 +159,8 @@ def test_an_exploration_percentage_is_read_back(exploration: float, between: str
         ("--l2 0.1 --l1=0.2", "--l2 0.1 --l1 0.2", 1, False),
         ("--bag 5", "", 6, False),
         ("--cover 3", "", 4, False),
-        ("--rnd 2 --marginal i", "", 3, True),
+        ("--rnd 2 --marginal i -q ::", "", 3, True),
+        ("--rnd 2 --cubic FFj", "", 19, False),
         ("-b 18", "", 1, False),
         ("-b 19 --bag 2", "", 12, False),
         ("-b 22 --bag 2", "", 24, False),
@@ -203,6 +204,55 @@ def test_an_epsilon_that_stands_twice_is_one() -> None:
     assert read.epsilon == 0.2
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("--regcb", "--cb_min_cost -0.5 --cb_max_cost 2"),
+        ("--regcb --cb_max_cost 0", "--cb_min_cost -0.5"),
+        ("--regcb --cb_min_cost -1 --cb_max_cost 0", ""),
+        *(
+            (f"--{one}", "")
+            for one in ("epsilon 0.2", "squarecb", "softmax", "synthcover", "first 9", "bag 2", "cover 2")
+        ),
+    ],
+)
+def test_explorations_that_read_the_range_of_costs_are_told_the_loops(given: str, told: str) -> None:
+    read = policy.read(f"--cb_explore_adf {given}")
+
+    within = read.within((-2.0, 0.5))
+
+    assert within.training == f"{read.training} {told}".rstrip()
+    assert within.lineage == f"{read.lineage} {told}".rstrip()
+    assert within.arguments == read.arguments
+
+
+def test_without_its_range_an_exploration_is_not_told_the_loops() -> None:
+    # regcb takes rewards above 0 for impossible, eliminates nothing, and explores for ever.
+    read = policy.read("--cb_explore_adf -q :: --regcb")
+    likeliest = []
+    for training in (read.training, read.within((-1.0, 1.0)).training):
+        model = ServingModel(trained_model(1000, training), "")
+        likeliest.append([max(model.score(orjson.dumps(example(n, [0, 1, 2, 3, 4]))).distribution) for n in range(4)])
+        model.close()
+
+    assert max(likeliest[0]) < 0.3
+    assert max(likeliest[1]) > 0.9
+
+
+@pytest.mark.parametrize("more", ["--epsilon 0.2", "--squarecb", "--softmax", "--synthcover", "--first 9", "--bag 2"])
+def test_no_other_exploration_reads_the_range_of_costs(more: str) -> None:
+    arguments = f"--cb_explore_adf -q :: {more}"
+    plain, ranged = (trained_model(200, arguments + told) for told in ("", " --cb_min_cost -1 --cb_max_cost 1"))
+    scored = []
+    for data in (plain, ranged):
+        model = ServingModel(data, "")
+        scored.append([model.score(orjson.dumps(example(n, [0, 1, 2, 3, 4]))) for n in range(4)])
+        model.close()
+
+    assert scored[0] == scored[1]
+    assert plain != ranged  # its file holds it all the same: told it, a loop's model would be another than before
+
+
 def test_many_interactions_over_many_models_are_refused() -> None:
     crossed = " ".join(["-q ab"] * 21)
     policy.read(f"--cb_explore_adf --bag 2 {crossed}")
@@ -230,6 +280,7 @@ def test_many_interactions_over_many_models_are_refused() -> None:
         ("--bag 3", False),
         ("--cover 3", False),
         ("--rnd 3", False),
+        ("--regcb", True),
     ],
 )
 def test_what_is_said_to_resume_bit_for_bit_does(more: str, resumes: bool) -> None:
