@@ -16,6 +16,9 @@ from shared.contract.decoding import decode
 from shared.contract.errors import ApiError
 
 MAX_ACTIONS = 50
+"""Of a call, as Personalizer had it: where a loop's owner has not let it have more."""
+MOST_ACTIONS = 1000
+"""That an owner can let a loop have."""
 MAX_SLOTS = 50
 MAX_ID = 256
 MAX_REWARD = 3e38
@@ -36,8 +39,8 @@ _Id = Annotated[str, _is("1 to 256 characters.", **_ID)]
 _Actions = Annotated[
     list[Annotated[msgspec.Raw, _ACTION]],
     _is(
-        "What there is to choose from, in the order in which it stands without learning.",
-        **{"minItems": 1, "maxItems": MAX_ACTIONS},
+        "What there is to choose from, in the order that holds without learning; 50 at most, or what limits say.",
+        **{"minItems": 1, "maxItems": MOST_ACTIONS},
     ),
 ]
 _ContextFeatures = Annotated[msgspec.Raw, _is("What is known of the user and the moment.", **_FEATURES)]
@@ -108,28 +111,32 @@ class MultiSlotRewardRequest(msgspec.Struct, forbid_unknown_fields=True):
     reward: Annotated[list[SlotReward], _is("No more than an event may have.", maxItems=MAX_SLOTS)]
 
 
-def rank_request(body: bytes) -> RankRequest:
+def rank_request(body: bytes, most: int = MAX_ACTIONS) -> RankRequest:
     """Decode and check a rank body.
+
+    Args:
+        body: of the call.
+        most: actions that the loop may have in a call.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when it breaks a rule of contract 4.3.
     """
     request = decode(body, RankRequest)
-    _check(request)
+    _check(request, most)
     return request
 
 
-def multi_slot_rank_request(body: bytes) -> MultiSlotRankRequest:
-    """Decode and check a multi-slot rank body.
+def multi_slot_rank_request(body: bytes, most: int = MAX_ACTIONS) -> MultiSlotRankRequest:
+    """Decode and check a multi-slot rank body; arguments as of `rank_request`.
 
     Raises:
         ApiError: BadRequest when it cannot be decoded, InvalidRankRequest when it breaks a rule of contract 4.3.
     """
     request = decode(body, MultiSlotRankRequest)
-    _check(request)
-    most = min(MAX_SLOTS, len(request.actions))
-    if not 1 <= len(request.slots) <= most:
-        message = f"slots must hold 1 to {most} slots, no more than there are actions; it holds {len(request.slots)}."
+    _check(request, most)
+    slots = min(MAX_SLOTS, len(request.actions))
+    if not 1 <= len(request.slots) <= slots:
+        message = f"slots must hold 1 to {slots} slots, no more than there are actions; it holds {len(request.slots)}."
         raise ApiError("InvalidRankRequest", message, "slots")
     for n, slot in enumerate(request.slots):
         check_id(slot.id, f"slots[{n}].id", "InvalidRankRequest")
@@ -146,10 +153,10 @@ def _check_distinct(texts: list[str], member: str) -> None:
     raise ApiError("InvalidRankRequest", f"{where} must be no other slot's; {texts[n][:64]!r} is.", where)
 
 
-def _check(request: RankRequest | MultiSlotRankRequest) -> None:
+def _check(request: RankRequest | MultiSlotRankRequest, most: int) -> None:
     count = len(request.actions)
-    if not 1 <= count <= MAX_ACTIONS:
-        message = f"actions must hold 1 to {MAX_ACTIONS} actions; it holds {count}."
+    if not 1 <= count <= most:
+        message = f"actions must hold 1 to {most} actions; it holds {count}."
         raise ApiError("InvalidRankRequest", message, "actions")
     if request.event_id is not None:
         check_event_id(request.event_id, "InvalidRankRequest")

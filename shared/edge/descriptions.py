@@ -258,8 +258,8 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         "Let the loop's settings go further",
         answer=limits.LimitsContract,
         codes=("InvalidRequest",),
-        example={"longestRewardWait": "P60D"},
-        details="For owners alone: what waits long costs storage.",
+        example={"longestRewardWait": "P60D", "mostActions": 200},
+        details="For owners alone: what waits long costs storage, and many actions cost time and memory.",
     ),
     stories.get_event: Description(
         RANKLOOP,

@@ -1,4 +1,4 @@
-"""Turns calls on a loop's limits into what its owner lets it do beyond Personalizer (docs/adr/0017)."""
+"""Turns calls on a loop's limits into what its owner lets it do beyond Personalizer (docs/adr/0017, 0026)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec import Meta
 from shared.app import App
 from shared.contract import durations
 from shared.contract.decoding import decode
+from shared.contract.requests import MOST_ACTIONS
 from shared.edge.calls import Call, Reply, reply_json
 from shared.loops import limits
 from shared.loops.settings import Loop
@@ -27,6 +28,14 @@ class LimitsContract(msgspec.Struct, rename="camel", omit_defaults=True, forbid_
             examples=["P60D"],
         ),
     ] = None
+    most_actions: Annotated[
+        int | None,
+        Meta(
+            description="The most actions of a rank call; 1 to 1000, 50 where nobody has changed it.",
+            extra_json_schema={"minimum": 1, "maximum": MOST_ACTIONS},
+            examples=[200],
+        ),
+    ] = None
 
 
 async def get_limits(app: App, call: Call) -> Reply:
@@ -35,14 +44,15 @@ async def get_limits(app: App, call: Call) -> Reply:
 
 
 async def put_limits(app: App, call: Call) -> Reply:
-    """PUT rankloop/v1/limits: for owners alone, since what waits long costs storage."""
+    """PUT rankloop/v1/limits: for owners alone, since what waits long costs storage, and many actions cost time."""
     given = decode(call.body, LimitsContract)
 
     def change(loop: Loop) -> Loop:
-        return replace(loop, limits=limits.put(given.longest_reward_wait, loop.limits, loop.configuration))
+        held = limits.put(given.longest_reward_wait, given.most_actions, loop.limits, loop.configuration)
+        return replace(loop, limits=held)
 
     return _reply(await app.loops.change(call.name, change))
 
 
 def _reply(loop: Loop) -> Reply:
-    return reply_json(LimitsContract(durations.spell(loop.limits.longest_reward_wait)))
+    return reply_json(LimitsContract(durations.spell(loop.limits.longest_reward_wait), loop.limits.most_actions))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from shared.contract.errors import ApiError
-from shared.contract.requests import MAX_ACTIONS, RankRequest
+from shared.contract.requests import MOST_ACTIONS, RankRequest
 from shared.learning.model import Scores
 from shared.log.records import LOGGING_ONLY, ONLINE
 from shared.loops.settings import Loop
@@ -135,7 +135,7 @@ def _body(
     return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b}' % (b",".join(entries), event_id, ids[order[0]])
 
 
-_ORDINALS = [b"%d" % (n + 1) for n in range(MAX_ACTIONS)]
+_ORDINALS = [b"%d" % (n + 1) for n in range(MOST_ACTIONS)]
 
 
 def _dsjson(

@@ -71,12 +71,13 @@ class Ranker:
                 event is known to have missed its bucket or, if strict, when it is not known to be durable in time.
         """
         check_body(body)
-        return await self._answer(loop, body, subject, rank_request(body), decide)
+        return await self._answer(loop, body, subject, rank_request(body, loop.limits.most_actions), decide)
 
     async def rank_slots(self, loop: Loop, body: bytes, subject: str | None = None) -> Answer:
         """The same for a multi-slot call."""
         check_body(body)
-        return await self._answer(loop, body, subject, multi_slot_rank_request(body), decide_slots)
+        request = multi_slot_rank_request(body, loop.limits.most_actions)
+        return await self._answer(loop, body, subject, request, decide_slots)
 
     async def _answer(
         self,

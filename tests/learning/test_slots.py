@@ -40,8 +40,8 @@ RULES = Rules(600.0, 0.0, "earliest", (-1.0, 1.0))
 def play(arguments: str, events: int = EVENTS) -> dict[str, list[float]]:
     """What a loop of this policy earns in each of its slots, event by event."""
     r = random.Random(11)
-    learned = policy.read(arguments)
-    loop = Loop(LOOP, ServiceConfiguration(), learned, Waits(((0, 600.0),)))
+    loop = Loop(LOOP, ServiceConfiguration(), policy.read(arguments), Waits(((0, 600.0),)))
+    learned = loop.learned
     learner, held, cache = Learner(learned.training, None), Held(), ActionCache()
     earned: dict[str, list[float]] = {place: [] for place in PLACES}
     for first in range(0, events, STEP):

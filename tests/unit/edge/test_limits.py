@@ -19,13 +19,16 @@ async def settings(served: InMemory, loop: str = "", **changed: Any) -> dict[str
 
 async def test_a_wait_of_more_than_two_days_takes_the_owners_leave(served: InMemory) -> None:
     wished = await settings(served, rewardWaitTime="P60D")
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
     assert await refusal(served("PUT", SERVICE, wished)) == (400, "InvalidRewardWaitTime")
 
-    assert await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"}) == {"longestRewardWait": "P60D"}
+    assert await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"}) == {
+        "longestRewardWait": "P60D",
+        "mostActions": 50,
+    }
 
     assert (await served.json("PUT", SERVICE, wished))["rewardWaitTime"] == "P60D"
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P60D"}
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P60D", "mostActions": 50}
     longer = {**wished, "rewardWaitTime": "P60DT1S"}
     assert await refusal(served("PUT", SERVICE, longer)) == (400, "InvalidRewardWaitTime")
 
@@ -46,8 +49,11 @@ async def test_the_limits_of_a_loop_are_its_own_and_its_key_changes_them_not(ser
     assert await refusal(refused) == (403, "Forbidden")
     await served.json("PUT", path, {"longestRewardWait": "P3D"})
 
-    assert await served.json("GET", path, ocp_apim_subscription_key=key) == {"longestRewardWait": "P3D"}
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+    assert await served.json("GET", path, ocp_apim_subscription_key=key) == {
+        "longestRewardWait": "P3D",
+        "mostActions": 50,
+    }
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
     wished = await settings(served, "loops/news/", rewardWaitTime="P3D")
     await served.json("PUT", f"loops/news/{SERVICE}", wished, ocp_apim_subscription_key=key)
 
@@ -62,19 +68,22 @@ async def test_the_limits_of_a_loop_are_its_own_and_its_key_changes_them_not(ser
         ({"longestRewardWait": "PT4S"}, "InvalidRequest"),
         ({"longestRewardWait": "P60DT1S"}, "InvalidRequest"),
         ({"longestRewardWait": "PT599S"}, "InvalidRequest"),
+        ({"mostActions": "many"}, "BadRequest"),
+        ({"mostActions": 0}, "InvalidRequest"),
+        ({"longestRewardWait": "P60D", "mostActions": 1001}, "InvalidRequest"),
     ],
 )
 async def test_limits_out_of_bounds_change_nothing(served: InMemory, body: Any, code: str) -> None:
     refused = error(await served("PUT", LIMITS, body))
 
     assert refused["code"] == code
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D"}
+    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
 
 
 async def test_what_is_left_out_keeps_its_value(served: InMemory) -> None:
     await served.json("PUT", LIMITS, {"longestRewardWait": "PT10M"})
 
-    assert await served.json("PUT", LIMITS, {}) == {"longestRewardWait": "PT10M"}
+    assert await served.json("PUT", LIMITS, {}) == {"longestRewardWait": "PT10M", "mostActions": 50}
     wished = await settings(served, rewardWaitTime="PT11M")
     assert "PT10M" in error(await served("PUT", SERVICE, wished))["message"]
 
@@ -84,6 +93,44 @@ async def test_a_limit_below_the_wait_in_force_says_what_to_do_first(served: InM
 
     assert refused["target"] == "longestRewardWait"
     assert "rewardWaitTime, which is PT10M" in refused["message"]
+
+
+def asked(count: int, features: int = 10, **more: Any) -> dict[str, Any]:
+    """A rank body of so many actions."""
+    shown = {f"feature{n}": n / 7 for n in range(features)}
+    actions = [{"id": f"a{n}", "features": [{**shown, "kind": f"k{n % 9}" * features**2}]} for n in range(count)]
+    return {"contextFeatures": [shown], "actions": actions, **more}
+
+
+async def test_a_call_of_more_than_fifty_actions_takes_the_owners_leave(served: InMemory) -> None:
+    rank = "personalizer/v1.0/rank"
+    assert "1 to 50 actions; it holds 51" in error(await served("POST", rank, asked(51)))["message"]
+
+    assert (await served.json("PUT", LIMITS, {"mostActions": 1000}))["mostActions"] == 1000
+
+    answer = await served.json("POST", rank, asked(1000, excludedActions=["a0", "a999"]))
+    assert {entry["id"] for entry in answer["ranking"]} == {f"a{n}" for n in range(1000)}
+    assert sum(entry["probability"] for entry in answer["ranking"]) == pytest.approx(1, abs=1e-6)
+    assert "1 to 1000 actions; it holds 1001" in error(await served("POST", rank, asked(1001)))["message"]
+    refused = error(await served("POST", rank, asked(1000, features=20)))
+    assert "for each of its 1000 actions" in refused["message"]
+    assert refused["message"].endswith("Send fewer features, or fewer actions a call.")
+
+
+async def test_multi_slot_calls_of_more_than_fifty_actions_take_it_too(served: InMemory) -> None:
+    service = await served.json("GET", "personalizer/v1.1-preview.3/configurations/service")
+    service["isAutoOptimizationEnabled"] = False
+    await served.json("PUT", "personalizer/v1.1-preview.3/configurations/service", service)
+    slots = {"name": "slots", "arguments": "--ccb_explore_adf --epsilon 0.2 -q ::"}
+    await served.json("PUT", "personalizer/v1.1-preview.3/configurations/policy", slots)
+    rank, slot = "personalizer/v1.1-preview.3/multislot/rank", {"id": "top", "baselineAction": "a0"}
+    assert "1 to 50 actions" in error(await served("POST", rank, asked(51, slots=[slot])))["message"]
+
+    await served.json("PUT", LIMITS, {"mostActions": 200})
+
+    answer = await served.json("POST", rank, asked(200, slots=[slot]))
+    assert answer["slots"][0]["rewardActionId"] in {f"a{n}" for n in range(200)}
+    assert "1 to 200 actions" in error(await served("POST", rank, asked(201, slots=[slot])))["message"]
 
 
 async def test_new_limits_are_no_edit_of_what_is_learned(served: InMemory) -> None:

@@ -13,13 +13,13 @@ HELD = ServiceConfiguration()
 
 
 def test_nothing_goes_beyond_personalizer_unless_somebody_said_so() -> None:
-    assert Limits(2 * 86_400) == PERSONALIZERS
-    assert limits.put(None, Limits(5.0), HELD) == Limits(5.0)
+    assert Limits(2 * 86_400, 50) == PERSONALIZERS
+    assert limits.put(None, None, Limits(5.0), HELD) == Limits(5.0)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("P60D", 5_184_000), ("60.00:00:00", 5_184_000), ("PT10M", 600)])
 def test_a_limit_is_a_duration(text: str, seconds: float) -> None:
-    assert limits.put(text, PERSONALIZERS, HELD) == Limits(seconds)
+    assert limits.put(text, None, PERSONALIZERS, HELD) == Limits(seconds)
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,38 @@ def test_a_limit_is_a_duration(text: str, seconds: float) -> None:
 )
 def test_a_limit_has_bounds(text: str, code: str) -> None:
     with pytest.raises(ApiError) as caught:
-        limits.put(text, PERSONALIZERS, HELD)
+        limits.put(text, None, PERSONALIZERS, HELD)
 
     assert (caught.value.code, caught.value.target) == (code, "longestRewardWait")
 
 
+@pytest.mark.parametrize("most", [1, 50, 1000])
+def test_a_call_may_have_up_to_a_thousand_actions(most: int) -> None:
+    assert limits.put(None, most, Limits(5.0), HELD) == Limits(5.0, most)
+    assert limits.put(None, None, Limits(5.0, most), HELD) == Limits(5.0, most)
+
+
+@pytest.mark.parametrize("most", [-1, 0, 1001, 10**30])
+def test_not_so_many_or_none_at_all(most: int) -> None:
+    with pytest.raises(ApiError) as caught:
+        limits.put(None, most, PERSONALIZERS, HELD)
+
+    assert (caught.value.code, caught.value.target) == ("InvalidRequest", "mostActions")
+    assert "from 1 to 1000" in caught.value.message
+
+
 def test_limits_are_kept_with_the_settings_and_what_a_later_release_adds_to_them() -> None:
-    loop = replace(LOOP, limits=Limits(7 * 86_400.0))
-    held = orjson.dumps({"limits": {"mostActions": 200, "longest_reward_wait": 1.0}})
+    loop = replace(LOOP, limits=Limits(7 * 86_400.0, 200))
+    held = orjson.dumps({"limits": {"a_later_one": 1, "longest_reward_wait": 1.0}})
 
     written = settings.encode(loop, held)
 
     assert settings.decode(ID, written, LOOP.etag) == loop
-    assert orjson.loads(written)["limits"] == {"mostActions": 200, "longest_reward_wait": 7 * 86_400.0}
+    assert orjson.loads(written)["limits"] == {
+        "a_later_one": 1,
+        "longest_reward_wait": 7 * 86_400.0,
+        "most_actions": 200,
+    }
 
 
 def test_a_loop_of_before_has_personalizers_limits() -> None:
