@@ -172,7 +172,7 @@ def _strings(r: random.Random, slots: bytes) -> bytes:
 
 
 def _wide(r: random.Random, slots: bytes) -> bytes:
-    actions = r.choice((49, 50, 51))
+    actions = r.choice((49, 50, 51, 200, 1000))
     most = r.choice((MAX_VALUES // actions - 5, MAX_ACTION_NODES - 1, MAX_ACTION_NODES, r.randrange(MAX_ACTION_NODES)))
     form = r.choice((b'"f%d":1', b'"n%d":{"a":1}', b'"n%d":[1]', b'"f%d":"some, words"'))
     features = b"[{%b}]" % b",".join([form % n for n in range(most)])

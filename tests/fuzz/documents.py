@@ -94,7 +94,7 @@ def document(seed: int, number: int) -> Document:
         name = r.choice(list(POLICIES))
         return _rank(r, "interactions", bombs.interactions(r, POLICIES[name]), name)
     if kind < 0.025:
-        name = r.choice(("pairs", "linear", "slots", "slotslinear"))
+        name = r.choice(("pairs", "linear", "many", "slots", "slotslinear", "slotsmany"))
         return _rank(r, "size", bombs.size(r, name in _SLOTS), name)
     if kind < 0.4:
         return _rank(r, "rank", hostile.body(r.getrandbits(48)))

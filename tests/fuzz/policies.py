@@ -11,6 +11,7 @@ import orjson
 from shared.learning.model import Learner
 from shared.loops import policy
 from shared.loops.policy import Policy, Problem
+from shared.loops.service import REWARD_RANGE
 
 _SINGLE = "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001"
 _SLOTS = "--ccb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001"
@@ -29,15 +30,21 @@ ARGUMENTS = {
     "bag": f"{_SINGLE} -q :: --bag 20",
     "cover": f"{_SINGLE} -q :: -q F: --cover 10",
     "rnd": f"{_SINGLE} -q :: --rnd 5",
+    "drawn": "--cb_explore_adf -q :: --cubic FFj --rnd 3",
+    "regcb": "--cb_explore_adf -q :: --regcb",
     "large": f"{_SINGLE} -q :: -b 22",
+    "many": f"{_SINGLE} --cb_type mtr -q ::",
     "slots": f"{_SLOTS} --cb_type mtr -q ::",
     "slotslinear": f"{_SLOTS}",
     "slotsnamed": f"{_SLOTS} -q Fj -q sj --cubic Fsj --interactions FFij",
     "slotsbag": f"{_SLOTS} -q :: --bag 5",
     "slotswild": f"{_SLOTS} --cubic FF: --cubic ij: --cubic ss: -q ::",
     "slotsmarginal": f"{_SLOTS} -q :: --marginal i",
+    "slotsmany": f"{_SLOTS} --cb_type mtr -q ::",
 }
-POLICIES: dict[str, Policy] = {name: policy.read(arguments) for name, arguments in ARGUMENTS.items()}
+POLICIES: dict[str, Policy] = {name: policy.read(args).within(REWARD_RANGE) for name, args in ARGUMENTS.items()}
+MANY = ("many", "slotsmany")
+"""The loops that may have a thousand actions a call."""
 
 
 def prepare(folder: Path) -> None:

@@ -18,6 +18,7 @@ from shared.access.tokens import Tokens
 from shared.app import App
 from shared.config import Config
 from shared.contract.errors import STATUS
+from shared.contract.requests import MOST_ACTIONS
 from shared.edge import erasures, evaluations, logs, web
 from shared.edge.calls import Operation
 from shared.learning import registry, trial
@@ -27,7 +28,7 @@ from shared.ranking.action_cache import ActionCache
 from shared.storage.memory import MemoryBlobs, MemoryContainers, MemoryTables
 from tests.fuzz.bombs import INITIALS
 from tests.fuzz.documents import KEY, RANKS, Document
-from tests.fuzz.policies import POLICIES
+from tests.fuzz.policies import MANY, POLICIES
 
 NOT_YET: dict[Operation, str] = {
     evaluations.create_evaluation: "OperationNotAllowed",
@@ -96,6 +97,8 @@ class Served:
                 service = await self._manage("GET", f"{path}/service")
                 await self._manage("PUT", f"{path}/service", {**service, "isAutoOptimizationEnabled": False})
             await self._manage("PUT", f"{path}/policy", {"name": name, "arguments": held.arguments})
+            if name in MANY:
+                await self._manage("PUT", f"loops/{name}/rankloop/v1/limits", {"mostActions": MOST_ACTIONS})
             data = (self._models / name).read_bytes()
             await registry.install(self.blobs, loop.id, data, held.arguments, held.lineage, 0, self._now())
 
