@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from shared.contract.requests import MOST_ACTIONS, rank_request
+from shared.learning.lesson import learn
 from shared.learning.model import Learner, ServingModel
-from shared.learning.trainer import learn
 from shared.log import entry as entries
 from shared.log.buckets import Waits
 from shared.log.join import MIN_PROBABILITY, Rules, decode_events, join

@@ -28,7 +28,7 @@ def scores(model: bytes) -> list[list[float]]:
     found = []
     for _ in range(20):
         made = serving.score(orjson.dumps(example(chance.randrange(4), [chance.randrange(5) for _ in range(5)])))
-        found.append([*made.distribution, *made.costs])
+        found.append([*made.distribution, *map(float, made.order)])
     serving.close()
     return found
 
