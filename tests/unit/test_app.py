@@ -31,7 +31,7 @@ from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.settings import Loop
 from shared.storage import Row, Unavailable
 from shared.storage.azure.calls import Count
-from shared.storage.memory import MemoryBlobs, MemoryTables
+from shared.storage.memory import MemoryBlobs, MemoryQueues, MemoryTables
 
 T0 = 1_700_000_040.0
 BODY = {"actions": [{"id": f"a{n}", "features": [{"x": f"v{n}"}]} for n in range(3)]}
@@ -429,7 +429,7 @@ class Account:
     def __init__(self, storage: str, count: Count) -> None:
         Account.opened.append(storage)
         count("storage.busy")
-        self.tables, self.blobs = MemoryTables(), MemoryBlobs()
+        self.tables, self.blobs, self.queues = MemoryTables(), MemoryBlobs(), MemoryQueues()
 
     async def aclose(self) -> None:
         Account.closed += 1
