@@ -22,7 +22,7 @@ from bench.documents import body, make_actions, rank_request
 from shared.app import App
 from shared.config import Config
 from shared.freshness import Freshness
-from shared.learning import registry
+from shared.learning import pointer
 from shared.loops.loops import DEFAULT
 from shared.storage import Blob, Row
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -101,7 +101,7 @@ class Deployment:
         for name in [DEFAULT, *(f"loop-{n}" for n in range(1, count))]:
             loop = await self.app.loops.named(DEFAULT) if name == DEFAULT else (await self.app.loops.create(name))[0]
             training, lineage = loop.learned.training, loop.learned.lineage
-            await registry.install(self.blobs, loop.id, model, training, lineage, 0, self._clock())
+            await pointer.install(self.blobs, loop.id, model, training, lineage, 0, self._clock())
             pool = make_actions(rng, ACTIONS)
             self.bodies[name] = [body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}") for _ in range(BODIES)]
 

@@ -11,7 +11,8 @@ from shared.edge.calls import Call, Reply, reply_json
 from shared.health import examined
 from shared.health.examined import Examined
 from shared.health.findings import findings
-from shared.learning import registry
+from shared.learning import pointer as pointers
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours
@@ -29,18 +30,20 @@ _PATIENCE = 1.0
 async def get_health(app: App, call: Call) -> Reply:
     """GET rankloop/v1/health: how far the join and the model are, and what this instance has counted."""
     loop = call.loop
-    version: Version | None = None
+    pointer: Pointer | None = None
     checkpoint: Checkpoint | None = None
     written: Progress | None = None
-    held: Examined | None = None
+    seen: Examined | None = None
     try:
         async with asyncio.timeout(_PATIENCE):
-            version, _ = await registry.current(app.blobs, loop.id)
+            pointer, _ = await pointers.read(app.blobs, loop.id)
             checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
             written, _ = await hours.load(app.blobs, loop.id)
-            held, _ = await examined.load(app.blobs, loop.id)
+            seen, _ = await examined.load(app.blobs, loop.id)
     except (StorageError, TimeoutError) as e:
         log.warning("health is told without what storage holds: %s", e or "it does not answer")
+    version, course = (pointer.serving, pointer.course) if pointer else (None, None)
+    held = course.held_back if course else None
     return reply_json(
         {
             "time": app.clock.now(),
@@ -61,7 +64,11 @@ async def get_health(app: App, call: Call) -> Reply:
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
             "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
-            **_examined(app, loop, held, checkpoint, version),
+            **_examined(app, loop, seen, checkpoint, version),
+            "modelPinned": (course.pinned if course else False) if checkpoint else None,
+            "learnedThrough": (pointer.head.trained_through if pointer else 0) if checkpoint else None,
+            "heldBackVersion": held.version if held else None,
+            "heldBackReason": held.held if held else None,
             **(_instance(app) if call.roles & Role.OWNER else {}),
         }
     )

@@ -38,7 +38,7 @@ def _page(*versions: Version) -> tuple[Parameter, ...]:
     )
 
 
-_PAGE = _page(*ONLY_2022)
+PAGE = _page(*ONLY_2022)
 _CREATE_CODES = (
     "DuplicateCustomPolicyNames",
     "InvalidDateTimesInEvaluationContract",
@@ -79,7 +79,7 @@ JOBS: Final[dict[Operation, Description]] = {
                 ],
                 versions=ONLY_2022,
             ),
-            *_PAGE,
+            *PAGE,
         ),
     ),
     evaluations.create_evaluation: Description(
@@ -122,7 +122,7 @@ JOBS: Final[dict[Operation, Description]] = {
     ),
     evaluations.delete_evaluation: Description(EVALUATIONS, "Delete an evaluation", 204, codes=("EvaluationNotFound",)),
     evaluations.list_feature_importances: Description(
-        IMPORTANCES, "List feature importances", answer=schemas.FeatureImportanceList, query=_PAGE
+        IMPORTANCES, "List feature importances", answer=schemas.FeatureImportanceList, query=PAGE
     ),
     evaluations.get_feature_importance: Description(
         IMPORTANCES,

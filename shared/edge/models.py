@@ -9,8 +9,9 @@ from email.utils import format_datetime
 from shared.app import App
 from shared.contract.errors import ApiError
 from shared.edge.calls import Call, Reply, reply_json
-from shared.learning import registry, signed, trial
+from shared.learning import pointer, registry, signed, trial
 from shared.learning.model import ModelError
+from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.loops import policy
 from shared.loops.policy import Policy
@@ -27,12 +28,23 @@ async def get_model(app: App, call: Call) -> Reply:
     version, _ = await registry.current(app.blobs, call.loop.id)
     if version is None or version.blank:
         raise ApiError("ResourceNotFound", "The loop has no model yet: nothing has been learned.")
-    data, name = await registry.load(app.blobs, call.loop.id, version), "model.vw"
+    data = await registry.load(app.blobs, call.loop.id, version)
     if wanted == "true":
         signer = await app.signer()
         if signer is None:
             raise ApiError("InvalidApiAccess", "This deployment cannot sign models: set RANKLOOP_SIGNING_KEY.")
-        data, name = await asyncio.to_thread(signed.pack, data, signer), "model.vw.zip"
+        return model_file(await asyncio.to_thread(signed.pack, data, signer), version, "model.vw.zip")
+    return model_file(data, version)
+
+
+def model_file(data: bytes, version: Version, name: str = "model.vw") -> Reply:
+    """The answer that holds a version as a file.
+
+    Args:
+        data: the file.
+        version: of which it is.
+        name: the file's.
+    """
     headers = {
         "Content-Disposition": f"attachment; filename={name}",
         "Last-Modified": format_datetime(datetime.fromtimestamp(int(version.created), UTC), usegmt=True),
@@ -48,7 +60,7 @@ async def put_model(app: App, call: Call) -> Reply:
         made_with = await _tried(model, loop)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await app.clock.ensure()
-    await registry.install(
+    await pointer.install(
         app.blobs, loop.id, model, made_with.training, loop.learned.lineage, checkpoint.watermark, app.clock.now()
     )
     await app.models.renew(loop.id)
@@ -71,7 +83,7 @@ async def delete_model(app: App, call: Call) -> Reply:
     """DELETE model: the loop forgets what it has learned; what is joined from now on is learned anew."""
     checkpoint, _ = await checkpoints.load(app.blobs, call.loop.id)
     await app.clock.ensure()
-    await registry.reset(app.blobs, call.loop.id, checkpoint.watermark, app.clock.now())
+    await pointer.reset(app.blobs, call.loop.id, checkpoint.watermark, app.clock.now())
     await app.models.renew(call.loop.id)
     app.counters.add("model.deleted")
     return Reply(204)

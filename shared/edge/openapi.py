@@ -25,6 +25,7 @@ from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
 from shared.edge.schemas import HAND_WRITTEN, ErrorResponse, RankableAction
 from shared.edge.trial_descriptions import TRIALS
+from shared.edge.version_descriptions import VERSIONS
 
 BINARY = "application/octet-stream"
 _JSON = "application/json"
@@ -33,6 +34,8 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _VERSION: Final = "1.0"
 """Of Rankloop's own operations; Personalizer's have theirs."""
 
+EVERY: Final = {**DESCRIPTIONS, **JOBS, **TRIALS, **VERSIONS}
+"""What callers are told of every operation."""
 ANY_CALL: Final = ("Unauthorized", "Forbidden", "FrontEndNotFound", "InternalServerError", "OperationNotAllowed")
 """Codes that any operation may answer."""
 _ONLY_IN: Final = {
@@ -141,7 +144,7 @@ def _path(route: Route, version: Version | None) -> str:
 
 def described(route: Route) -> Description:
     """What callers are told of a route's operation."""
-    return next(told[route.operation] for told in (DESCRIPTIONS, JOBS, TRIALS) if route.operation in told)
+    return EVERY[route.operation]
 
 
 def _of(value: Any, version: Version | None) -> Any:

@@ -29,6 +29,7 @@ from shared.edge import (
     loops,
     models,
     stories,
+    versions,
 )
 from shared.edge.calls import Operation
 from shared.loops.loops import DEFAULT
@@ -126,6 +127,13 @@ RANKLOOP = (
     Route("PUT", "holdback", holdback.put_holdback, MANAGE, body=holdback.HoldbackRequest),
     Route("GET", "apprentice", apprentice.get_apprentice, READ),
     Route("GET", "events/{eventId}", stories.get_event, READ),
+    Route("GET", "versions", versions.list_versions, READ),
+    Route("GET", "versions/{modelVersion}/diff", versions.get_difference, READ),
+    Route("GET", "versions/{modelVersion}/model", versions.get_version_model, READ),
+    Route("GET", "versions/{modelVersion}", versions.get_version, READ),
+    Route("POST", "versions/{modelVersion}/rollback", versions.roll_back, MANAGE),
+    Route("PUT", "pin", versions.pin, MANAGE),
+    Route("DELETE", "pin", versions.unpin, MANAGE),
     Route("GET", "loops", loops.list_loops, OWNER),
     Route("POST", "loops", loops.create_loop, OWNER, body=loops.LoopRequest),
     Route("DELETE", "loops/{loop}", loops.delete_loop, OWNER),

@@ -170,6 +170,10 @@ class Health(msgspec.Struct, rename="camel"):
     trained_through: int | None
     examined: ExaminedLog | None
     findings: Annotated[list[Finding] | None, Meta(description="The worst first.")]
+    model_pinned: bool | None
+    learned_through: int | None
+    held_back_version: str | None
+    held_back_reason: str | None
     waiting_bytes: int | msgspec.UnsetType = msgspec.UNSET
     counters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 

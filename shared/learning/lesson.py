@@ -6,10 +6,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.learning.model import Learner, ModelError
 from shared.learning.shaping import Shaping
+from shared.learning.vetting import RECENT
 from shared.log import joined
 from shared.log.erasure import NOTHING, Erased
 from shared.log.join import HEAD, Rules, relabel
@@ -90,6 +91,7 @@ class Lesson:
         foreign: those of them that are of another mode or problem.
         loss: the sum of their progressive losses.
         refused: lines that VW would not take, or must not see.
+        recent: the progressive losses of the last lines for learning; None for one that was refused.
     """
 
     events: int = 0
@@ -97,6 +99,7 @@ class Lesson:
     foreign: int = 0
     loss: float = 0.0
     refused: int = 0
+    recent: list[float | None] = field(default_factory=list)
 
     def add(self, other: Lesson) -> None:
         """Count what another run of lines gave, too."""
@@ -105,6 +108,7 @@ class Lesson:
         self.foreign += other.foreign
         self.loss += other.loss
         self.refused += other.refused
+        self.recent = [*self.recent, *other.recent][-RECENT:]
 
 
 def learn(learner: Learner, lines: Sequence[bytes], job: Job, rules: Rules | None = None) -> Lesson:
@@ -123,16 +127,44 @@ def learn(learner: Learner, lines: Sequence[bytes], job: Job, rules: Rules | Non
             lesson.skipped += 1
             lesson.foreign += _NEVER.match(line) is None
             continue
-        if not sound(line):
+        cost = cost_of(learner, line, rules)
+        lesson.recent.append(cost)
+        if cost is None:
             lesson.refused += 1
-            continue
-        try:
-            learner.learn(line if rules is None else relabel(line, rules))
+        else:
             lesson.events += 1
-        except ModelError:
-            lesson.refused += 1
     lesson.loss = learner.loss - before
+    lesson.recent = lesson.recent[-RECENT:]
     return lesson
+
+
+def cost_of(learner: Learner, line: bytes, rules: Rules | None = None) -> float | None:
+    """Have a model learn a line; returns what it would have cost the moment before, or None if it is refused.
+
+    Args:
+        learner: the model.
+        line: of the joined log.
+        rules: as for `learn`.
+    """
+    if not sound(line):
+        return None
+    before = learner.loss
+    try:
+        learner.learn(line if rules is None else relabel(line, rules))
+    except ModelError:
+        return None
+    return learner.loss - before
+
+
+async def read(blobs: Blobs, window: Window, job: Job) -> tuple[list[bytes], Rules | None]:
+    """The lines of a window that a job may see, and by which rules they are labelled anew; None where they need not be.
+
+    Raises:
+        StorageError: the window is gone or damaged, or storage does not answer.
+    """
+    lines, labels = await joined.read_labelled(blobs, job.loop_id, window, DSJSON, job.erased)
+    # As nearly always: what is labelled by the rules of now is not looked at again.
+    return lines, None if job.rules is None or job.rules.labels == labels else job.rules
 
 
 async def learn_window(blobs: Blobs, learner: Learner, window: Window, job: Job) -> Lesson:
@@ -141,10 +173,7 @@ async def learn_window(blobs: Blobs, learner: Learner, window: Window, job: Job)
     Raises:
         StorageError: the window is gone or damaged, or storage does not answer.
     """
-    lines, labels = await joined.read_labelled(blobs, job.loop_id, window, DSJSON, job.erased)
-    rules = job.rules
-    if rules is not None and rules.labels == labels:
-        rules = None  # as nearly always: what is labelled so is not looked at again
+    lines, rules = await read(blobs, window, job)
     lesson = await asyncio.to_thread(learn, learner, lines, job, rules)
     if lesson.refused:
         log.error("%d lines of %s were refused by VW", lesson.refused, window)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from shared.learning import pointer as pointers
 from shared.learning import registry
 from shared.learning.lesson import takes
 from shared.learning.registry import RECORD, Version
@@ -22,16 +23,16 @@ class TooFar(Exception):
 
 
 class Trail:
-    """The versions behind a window, looked at once each, until the first that served and has learned a line is known.
+    """The versions behind a window, looked at once each, until the first of their chain that learned a line is known.
 
     Args:
-        serving: the name of the one that serves now.
+        newest: the name of the one that learning goes on from.
         window: in which the line stands.
         line: of the joined log.
     """
 
-    def __init__(self, serving: str, window: Window, line: bytes) -> None:
-        self._serving = serving
+    def __init__(self, newest: str, window: Window, line: bytes) -> None:
+        self._newest = newest
         self._window = window
         self._line = line
         self._nameless: str | None = None
@@ -51,9 +52,9 @@ class Trail:
             return self._candidates[version.parent]
         if (name := self._candidate(version)) is None:
             return None
-        if version.version == self._serving:
+        if version.version == self._newest:
             return name
-        self._candidates[version.version] = name  # unless one follows it, it lost a race and never served
+        self._candidates[version.version] = name  # unless one follows it, it lost a race, or was ruined
         return None
 
     def _candidate(self, version: Version) -> str | None:
@@ -83,11 +84,12 @@ async def first_to_learn(blobs: Blobs, loop_id: str, window: Window, line: bytes
     """
     if not any(takes(line, mode, multi_slot) for mode in MODES for multi_slot in (False, True)):
         return None  # it was never activated
-    serving, _ = await registry.current(blobs, loop_id)
-    if serving is None or serving.trained_through < window.end:
+    pointer, _ = await pointers.read(blobs, loop_id)
+    learned = max(pointer.serving.trained_through, pointer.head.trained_through) if pointer else 0
+    if pointer is None or learned < window.end:
         return None
-    trail, left = Trail(serving.version, window, line), MAX_RECORDS
-    soon, last = window.end + _SOON, serving.trained_through + 1
+    trail, left = Trail(pointer.head.version, window, line), MAX_RECORDS
+    soon, last = window.end + _SOON, learned + 1
     for start, end in ((window.end, min(soon, last)), (soon, last)):
         held = await registry.listed(blobs, loop_id, start, end) if start < end else {}
         for _, together in groupby(sorted(held), key=_through):

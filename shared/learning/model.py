@@ -265,6 +265,22 @@ def _saved(workspace: Workspace) -> bytes:
             return file.read()
 
 
+def readable(data: bytes) -> Iterator[str]:
+    """VW's account of a model in words, line by line; nothing else runs in this process while it writes it.
+
+    Args:
+        data: the model file.
+
+    Raises:
+        ModelError: VW does not take it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.txt")
+        _load(data, f"-t --quiet {_RING} --readable_model {path}").finish()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield from file
+
+
 def _open(arguments: str) -> Workspace:
     try:
         return Workspace(arguments)

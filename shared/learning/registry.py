@@ -1,9 +1,9 @@
-"""Turns trained models into immutable versions behind one pointer, and the pointer into the model that serves.
+"""Turns trained models into immutable versions, and the pointer to one of them into the model that serves.
 
 `loops/<id>/models/<version>/model.vw` never changes; `loops/<id>/models/current.json` says which one serves, and is
-moved by compare-and-swap. A version is named by what it learned and by its bytes, so two trainers that did the same
-work made the same version. Beside its bytes stands its record, `version.json`, which says how they were made and stays
-when they are thinned out (docs/adr/0020).
+moved by `shared.learning.pointer`. A version is named by what it learned and by its bytes, so two trainers that did the
+same work made the same version. Beside its bytes stands its record, `version.json`, which says how they were made and
+stays when they are thinned out (docs/adr/0020).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from shared.storage import Blobs, Conflict, StorageError, documents
 MODEL, RECORD = "model.vw", "version.json"
 """The blobs of a version."""
 _BLOB = re.compile(r"/((\d{10})-(?:[0-9a-f]{16}|blank))/(model\.vw|version\.json)$", re.ASCII)
+_NAME = re.compile(r"\d{10}-(?:[0-9a-f]{16}|blank)", re.ASCII)
 _FOREVER = 10**10
 
 _FIRST_LINEAGE = "--cb_explore_adf --power_t 0 --learning_rate 0.001 --cb_type mtr --quadratic ::"
@@ -44,7 +45,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
             None in multi-slot, whose losses VW does not sum that way.
         created: seconds since the epoch.
         first_created: when the loop's first version was made.
-        parent: the version that served before, if any.
+        parent: the newest version before, if any; it served unless it was held back or another one was pinned.
         base: the version from whose bytes learning went on, if any; not `parent` where a model was made anew.
         learned_from: the first window it learned beyond `base`; None where that is not known: it was imported, or made
             by a release that kept no records.
@@ -57,6 +58,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         origin: the imported version that it goes back to, if any: what that knows is in no log.
         shards: the spans of the log that models learned apart, of which it was merged; none where it was one run.
         shaping: the settings that it was made with; None where that is not known, as of `learned_from`.
+        held: why it was held back when it was made, a sentence for people; None where nothing spoke against it.
         format: of this record.
     """
 
@@ -84,6 +86,7 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     origin: str | None = None
     shards: list[tuple[int, int]] = []
     shaping: Shaping | None = None
+    held: str | None = None
     format: int = 1
 
     @property
@@ -115,6 +118,16 @@ def record_path(loop_id: str, version: str) -> str:
 def version_name(trained_through: int, model: bytes) -> str:
     """The name of a version: sortable by time, and its bytes' own."""
     return f"{trained_through:010d}-{hashlib.sha256(model).hexdigest()[:16]}"
+
+
+def through(name: str) -> int:
+    """The bucket up to which the version of a name is trained."""
+    return int(name.partition("-")[0])
+
+
+def is_name(text: str) -> bool:
+    """Whether a text from outside can be the name of a version, and so part of a path."""
+    return _NAME.fullmatch(text) is not None
 
 
 def decode_pointer(data: bytes) -> Version:
@@ -152,10 +165,10 @@ async def store(blobs: Blobs, loop_id: str, version: Version, model: bytes) -> N
         await blobs.put(model_path(loop_id, version.version), model)
     except Conflict:
         await load(blobs, loop_id, version)
-    await _note(blobs, loop_id, version)
+    await note(blobs, loop_id, version)
 
 
-async def _note(blobs: Blobs, loop_id: str, version: Version) -> None:
+async def note(blobs: Blobs, loop_id: str, version: Version) -> None:
     """Write a version's record, unless it stands already: two that made the same version agree on what counts."""
     with suppress(Conflict):
         await blobs.put(record_path(loop_id, version.version), msgspec.json.encode(version))
@@ -164,7 +177,7 @@ async def _note(blobs: Blobs, loop_id: str, version: Version) -> None:
 async def note_before(blobs: Blobs, loop_id: str, before: Version | None) -> None:
     """Write the record of the version that is about to be succeeded, where a release made it that kept none."""
     if before is not None and before.version and before.learned_from is None:
-        await _note(blobs, loop_id, before)
+        await note(blobs, loop_id, before)
 
 
 async def recorded(blobs: Blobs, loop_id: str, version: str) -> Version | None:
@@ -195,68 +208,6 @@ async def versions(blobs: Blobs, loop_id: str, start: int = 0, end: int = _FOREV
     held = [name for name, parts in (await listed(blobs, loop_id, start, end)).items() if RECORD in parts]
     found = [version for name in held if (version := await recorded(blobs, loop_id, name)) is not None]
     return sorted(found, key=lambda version: (version.trained_through, version.created))
-
-
-async def point(blobs: Blobs, loop_id: str, version: Version, etag: str | None) -> None:
-    """Make a version serve.
-
-    Raises:
-        Conflict: the pointer has moved since `etag`.
-    """
-    await blobs.put(pointer_path(loop_id), msgspec.json.encode(version), etag)
-
-
-async def install(
-    blobs: Blobs, loop_id: str, model: bytes, arguments: str, lineage: str, trained_through: int, now: float
-) -> Version:
-    """Make a model from outside serve, whatever served before; learning goes on from it.
-
-    Args:
-        blobs: hold the loop's models.
-        loop_id: the loop.
-        model: the file, checked.
-        arguments: as in `Version`, as the next two.
-        lineage: as there.
-        trained_through: a bucket.
-        now: seconds since the epoch.
-    """
-    version = Version(
-        version=version_name(trained_through, model),
-        sha256=hashlib.sha256(model).hexdigest(),
-        arguments=arguments,
-        lineage=lineage,
-        trained_through=trained_through,
-        events=0,
-        reward=0.0,
-        created=now,
-        first_created=now,
-        imported=True,
-    )
-    return await _succeed(blobs, loop_id, version, model)
-
-
-async def reset(blobs: Blobs, loop_id: str, trained_through: int, now: float) -> None:
-    """Make a loop forget its model; what is joined after `trained_through` is learned anew."""
-    nothing = Version(f"{trained_through:010d}-blank", "", "", trained_through, 0, 0.0, now, now, blank=True)
-    await _succeed(blobs, loop_id, nothing)
-
-
-async def _succeed(blobs: Blobs, loop_id: str, version: Version, model: bytes = b"") -> Version:
-    """Store a version and move the pointer to it, whatever it points at by then; returns it with its parent."""
-    while True:
-        before, etag = await current(blobs, loop_id)
-        parent = None if before is None else before.parent if before.blank else before.version
-        succeeding = msgspec.structs.replace(version, parent=parent)
-        await note_before(blobs, loop_id, before)
-        if version.blank:
-            await _note(blobs, loop_id, succeeding)
-        else:
-            await store(blobs, loop_id, succeeding, model)
-        try:
-            await point(blobs, loop_id, succeeding, etag)
-        except Conflict:
-            continue  # a trainer has published meanwhile
-        return succeeding
 
 
 def properties(version: Version | None) -> dict[str, str]:

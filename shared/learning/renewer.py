@@ -17,6 +17,7 @@ import msgspec
 
 from shared import jobs
 from shared.contract.evaluations import Status
+from shared.learning import pointer as pointers
 from shared.learning import registry, renewal
 from shared.learning.lesson import Job, Lesson
 from shared.learning.model import ModelError, merge
@@ -210,7 +211,8 @@ class Renewer:
             await self._pieces.do(job, held, piece.number, now)
             stand = await renewal.standing(self._blobs, job.loop_id, held)
         if len(stand) == len(held.ends):
-            current, etag = await registry.current(self._blobs, job.loop_id)
+            pointer, etag = await pointers.read(self._blobs, job.loop_id)
+            current = pointer.head if pointer else None
             if current is not None and renews(job, current):
                 await self._finish(job, held, current, etag, now)
         elif not held.merged:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 
 import msgspec
 
 from shared.counters import Counters
+from shared.learning import pointer as pointers
 from shared.learning import registry
+from shared.learning.pointer import Pointer
 from shared.learning.rebuild import MAX_LINES
 from shared.learning.registry import MODEL, RECORD, Version
 from shared.log import checkpoint as checkpoints
@@ -90,35 +91,35 @@ class Thinner:
         path = progress_path(self._loop_id)
         blob = await self._blobs.get(path)
         held = documents.decode(blob.data, _Progress, path) if blob else _Progress()
-        serving, _ = await registry.current(self._blobs, self._loop_id)
-        if serving is None:
+        pointer, _ = await pointers.read(self._blobs, self._loop_id)
+        if pointer is None:
             return self._done
-        since = await self._forget(serving) if self._log.since > held.since else held.since
-        reached = _Progress(await self._thin(serving, held.through), since)
+        since = await self._forget(pointer) if self._log.since > held.since else held.since
+        reached = _Progress(await self._thin(pointer, held.through), since)
         if reached != held:
             with suppress(Conflict):  # another sweep has done the same
                 await self._blobs.put(path, msgspec.json.encode(reached), blob.etag if blob else None)
         return self._done
 
-    async def _thin(self, serving: Version, start: int) -> int:
+    async def _thin(self, pointer: Pointer, start: int) -> int:
         """Delete the bytes of versions from a bucket on; returns the bucket to go on from the next time."""
         self._listed = await registry.listed(self._blobs, self._loop_id, max(0, start - DAY), int(self._now) + 1)
         versions: list[Version] = []
         for name in sorted(self._listed):
-            version = await self._record(name) if _through(name) >= start else None
+            version = await self._record(name) if registry.through(name) >= start else None
             if version is not None:
                 versions.append(version)
-                if version.created > self._now - YOUNG:
+                if version.created > self._now - YOUNG and version.held is None:
                     break  # this one and those behind it are kept; it tells how long the one before it served
         versions.sort(key=lambda version: (version.trained_through, version.created))
-        for version, following in pairwise(versions):
-            if version.created > self._now - YOUNG or version.version == serving.version:
+        for version, ended in zip(versions, _ends(versions), strict=True):
+            if version.created > self._now - YOUNG or version.version in pointer.needed or ended is None:
                 continue
             if MODEL not in self._listed[version.version]:
                 continue
             way, kept = await self._way(version)
-            if kept and expendable(way, kept, following.created + _LINGERS, self._log, self._resumes):
-                await self._blobs.delete(registry.model_path(self._loop_id, version.version))
+            spare = kept and expendable(way, kept, ended + _LINGERS, self._log, self._resumes)
+            if spare and await self._drop(version.version, MODEL):
                 self._listed[version.version].remove(MODEL)
                 self._done.thinned += 1
         return versions[-1].trained_through if versions else start
@@ -133,34 +134,55 @@ class Thinner:
             way.append(before)
         return way, None
 
-    async def _forget(self, serving: Version) -> int:
+    async def _forget(self, pointer: Pointer) -> int:
         """Delete the versions that ranked nothing that the log still holds; returns up to where that is done."""
         since, young = self._log.since, self._now - YOUNG
         self._listed = await registry.listed(self._blobs, self._loop_id, 0, since)
         passed: list[str] = []
         for name in sorted(self._listed):
             version = await self._record(name)
-            if version is not None:
+            if version is not None and version.held is None:
                 if version.created + _LINGERS >= since:
                     break
                 if version.created > young:
                     return 0  # it is too soon for those before it; another sweep looks again
-                older = [before for before in passed if _through(before) < version.trained_through]
+                older = [before for before in passed if registry.through(before) < version.trained_through]
                 for before in older:
                     # The record last: without it nobody would find the rest.
-                    await self._blobs.delete(registry.model_path(self._loop_id, before))
-                    await self._blobs.delete(registry.record_path(self._loop_id, before))
-                    self._done.forgotten += 1
+                    self._done.forgotten += await self._drop(before, MODEL, RECORD)
                 passed = passed[len(older) :]
-            if name not in (serving.version, serving.origin):
+            if name not in pointer.needed:
                 passed.append(name)
         return since
+
+    async def _drop(self, name: str, *parts: str) -> bool:
+        """Delete parts of a version, unless an operator has made it serve meanwhile; he checks them after that."""
+        pointer, _ = await pointers.read(self._blobs, self._loop_id)
+        if pointer is not None and name in pointer.needed:
+            return False
+        for part in parts:
+            await self._blobs.delete(f"{registry.models_path(self._loop_id)}{name}/{part}")
+        return True
 
     async def _record(self, name: str) -> Version | None:
         if name not in self._records:
             has = RECORD in self._listed[name]
             self._records[name] = await registry.recorded(self._blobs, self._loop_id, name) if has else None
         return self._records[name]
+
+
+def _ends(versions: Sequence[Version]) -> list[float | None]:
+    """When each version had served at the latest: when the next one was made that was not held back; None if none is.
+
+    Those that an operator made serve after that are kept by the pointer's `needed`.
+    """
+    found: list[float | None] = []
+    following: float | None = None
+    for version in reversed(versions):
+        found.append(following)
+        if version.held is None:
+            following = version.created
+    return found[::-1]
 
 
 def expendable(
@@ -187,7 +209,3 @@ def expendable(
         and resumes(version.arguments)
         and not any(step.shards for step in way)
     )
-
-
-def _through(name: str) -> int:
-    return int(name.partition("-")[0])

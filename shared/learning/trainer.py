@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable
 
 from shared.counters import Counters
+from shared.learning import pointer as pointers
 from shared.learning import registry
 from shared.learning.lesson import Job, Lesson, learn_window
 from shared.learning.model import Learner
 from shared.learning.piecework import Apart, Piece, Send, in_child, nowhere
+from shared.learning.publisher import Publisher
 from shared.learning.registry import Version
 from shared.learning.renewer import Made, Renewer
+from shared.learning.vetter import Vetter
 from shared.log import joined
 from shared.storage import Blobs, Conflict
 
@@ -40,7 +43,7 @@ class Trainer:
 
     Args:
         blobs: holds the joined log and the models.
-        counters: gets train.events, train.skipped, train.versions, train.refused, train.rivals.
+        counters: gets train.events, train.skipped, train.versions, train.held, train.refused, train.rivals.
         steady: a clock that never jumps, in seconds.
         send: gives pieces of a new model's making to others.
         apart: does what such a piece computes in a process of its own.
@@ -71,7 +74,8 @@ class Trainer:
         """
         catching_up, until = False, self._steady() + PATIENCE
         while True:
-            current, etag = await registry.current(self._blobs, job.loop_id)
+            pointer, etag = await pointers.read(self._blobs, job.loop_id)
+            current = pointer.head if pointer else None
             try:
                 going_on = job
                 if current is not None:
@@ -110,7 +114,7 @@ class Trainer:
         Returns:
             The bucket up to which there is nothing more to learn for this version.
         """
-        base = None if current is None or current.blank else current
+        base = None if current is None or not current.sha256 else current
         start = max(current.trained_through if current else 0, job.since)
         windows = await joined.windows(self._blobs, job.loop_id, start, job.watermark)
         data = await registry.load(self._blobs, job.loop_id, base) if base else None
@@ -135,19 +139,16 @@ class Trainer:
 
     async def _succeed(self, job: Job, current: Version | None, etag: str | None, made: Made, now: float) -> None:
         """Make a model serve in place of a version."""
+        pointer, held = await pointers.read(self._blobs, job.loop_id)
+        if held != etag:
+            raise Conflict("the model pointer has moved")
         version = _version(job, current, made, now)
-        await registry.note_before(self._blobs, job.loop_id, current)
-        await self._publish(version, job, made.model, etag)
+        vetter = Vetter(self._blobs, job)
+        publisher = Publisher(self._blobs, self._counters, job.loop_id, vetter, job.since)
+        await publisher.publish(version, made.model, made.lesson.recent, pointer, etag)
         self._counters.add("train.events", made.lesson.events)
         self._counters.add("train.skipped", made.lesson.skipped)
         self._counters.add("train.refused", made.lesson.refused)
-
-    async def _publish(self, version: Version, job: Job, model: bytes, etag: str | None) -> None:
-        await registry.store(self._blobs, job.loop_id, version, model)
-        await registry.point(self._blobs, job.loop_id, version, etag)
-        self._counters.add("train.versions")
-        log.info("loop %s serves %s: %d events, mean progressive reward %s",
-                 job.loop_id, version.version, version.events, version.reward)  # fmt: skip
 
 
 def renews(job: Job, current: Version) -> bool:
@@ -176,7 +177,7 @@ def _version(job: Job, current: Version | None, made: Made, now: float) -> Versi
         created=now,
         first_created=before.first_created if before else now,
         # Learned anew from the same lines a model is what it was, under the name that it had.
-        parent=None if before is None else before.parent if before.version == name else before.version,
+        parent=None if before is None else before.parent if before.version == name else before.version or None,
         base=base.version if base else None,
         learned_from=made.learned_from,
         learned=lesson.events,

@@ -132,6 +132,12 @@ class _Entry:
         if blob is None:
             return None
         version = registry.decode_pointer(blob.data)
+        if version == self._version:
+
+            def same() -> None:
+                self._etag = blob.etag  # while a version is pinned only what stands beside it moves
+
+            return same
         data = None if version.blank else await registry.load(self._blobs, self._loop_id, version)
 
         def keep() -> None:

@@ -17,7 +17,7 @@ import schemathesis
 from schemathesis.specs.openapi import checks
 
 from shared.edge import openapi
-from shared.learning import registry
+from shared.learning import pointer
 from shared.learning.model import Learner
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage.azure import AzureStorage
@@ -93,7 +93,7 @@ async def _install_model(storage: str, loop_id: str) -> None:
     arguments = DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT]
     learner = Learner(arguments, None)
     async with AzureStorage(storage) as opened:
-        await registry.install(opened.blobs, loop_id, learner.save(), arguments, "", 0, 1_800_000_000.0)
+        await pointer.install(opened.blobs, loop_id, learner.save(), arguments, "", 0, 1_800_000_000.0)
     learner.close()
 
 

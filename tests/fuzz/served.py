@@ -21,7 +21,7 @@ from shared.contract.errors import STATUS
 from shared.contract.requests import MOST_ACTIONS
 from shared.edge import erasures, evaluations, logs, web
 from shared.edge.calls import Operation
-from shared.learning import registry, trial
+from shared.learning import pointer, trial
 from shared.learning.model import ModelError
 from shared.loops.policy import Problem
 from shared.ranking.action_cache import ActionCache
@@ -100,7 +100,7 @@ class Served:
             if name in MANY:
                 await self._manage("PUT", f"loops/{name}/rankloop/v1/limits", {"mostActions": MOST_ACTIONS})
             data = (self._models / name).read_bytes()
-            await registry.install(self.blobs, loop.id, data, held.arguments, held.lineage, 0, self._now())
+            await pointer.install(self.blobs, loop.id, data, held.arguments, held.lineage, 0, self._now())
 
     async def _manage(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"ocp-apim-subscription-key": KEY}

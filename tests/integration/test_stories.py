@@ -20,7 +20,7 @@ from shared.app import App
 from shared.config import Config
 from shared.contract.stories import Story, ToldEvent
 from shared.edge import web
-from shared.learning import registry
+from shared.learning import pointer, registry
 from shared.learning.rebuild import Rebuilder
 from shared.learning.registry import MODEL
 from shared.log.subject import HEADER
@@ -292,7 +292,7 @@ async def test_what_was_thinned_out_is_rebuilt_from_the_log(world: World) -> Non
     await learn_often(world, "before")
     model = await world.done("GET", f"{API}/model")
     loop = await world.app.loops.named(DEFAULT)
-    imported = await registry.install(
+    imported = await pointer.install(
         world.blobs,
         loop.id,
         model,

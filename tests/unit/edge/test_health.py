@@ -10,7 +10,8 @@ import pytest
 from shared.edge import health
 from shared.health import examined, tally
 from shared.health.examined import Examined, Standing
-from shared.learning import registry
+from shared.learning import pointer
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours
@@ -29,7 +30,7 @@ async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
     await served("POST", "personalizer/v1.0/rank", RANK)
     loop = await served.app.loops.named(DEFAULT)
     fresh = await served.json("GET", PATH)
-    await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    await pointer.move(served.blobs, loop.id, Pointer(Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0)), None)
     checkpoint = Checkpoint(watermark=60, events=9, rewarded=5, retries=1, inactive=2, empty_slots=3)
     await checkpoints.save(served.blobs, loop.id, checkpoint, None)
     written = msgspec.json.encode(hours.Progress(through=3600, late=4, unknown=6))
@@ -64,7 +65,7 @@ async def test_health_tells_what_was_found_and_what_it_rests_on(served: InMemory
     held = held.with_window(tally.of_lines([*lines, b"no line"], 601, 1_700_000_000, 1_700_000_005))
     await examined.save(served.blobs, loop.id, held, None)
     told = await served.json("GET", PATH)
-    await registry.point(served.blobs, loop.id, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    await pointer.move(served.blobs, loop.id, Pointer(Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0)), None)
     trained = await served.json("GET", PATH)
 
     assert fresh["examined"] == {"from": 0, "through": 0, "events": 0, "of": 0}
@@ -110,7 +111,7 @@ async def test_what_was_examined_goes_with_an_erasure(served: InMemory) -> None:
 async def test_a_loop_tells_of_itself_alone(served: InMemory) -> None:
     await served.make_loop("news")
     default, news = [(await served.app.loops.named(name)).id for name in (DEFAULT, "news")]
-    await registry.point(served.blobs, default, Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0), None)
+    await pointer.move(served.blobs, default, Pointer(Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0)), None)
     await checkpoints.save(served.blobs, default, Checkpoint(watermark=60, events=9), None)
 
     told = await served.json("GET", f"loops/news/{PATH}")

@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from shared.learning import registry
+from shared.learning import pointer, registry
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.learning.signed import Signer, pack
 from shared.loops.loops import DEFAULT
@@ -32,7 +33,7 @@ async def publish(served: InMemory, model: bytes = b"model", loop: str = DEFAULT
     name, digest = registry.version_name(5, model), hashlib.sha256(model).hexdigest()
     version = Version(name, digest, "", 5, 1, 0.0, created, 1_700_000_000.0)
     await registry.store(served.blobs, loop_id, version, model)
-    await registry.point(served.blobs, loop_id, version, None)
+    await pointer.move(served.blobs, loop_id, Pointer(version), None)
 
 
 @pytest.fixture

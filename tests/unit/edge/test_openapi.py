@@ -21,9 +21,10 @@ from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS
 from shared.edge.job_descriptions import JOBS
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
 from shared.edge.trial_descriptions import TRIALS
+from shared.edge.version_descriptions import VERSIONS
 from shared.evaluation import resources
 from shared.evaluation.resources import Evaluation, FeatureImportance
-from shared.learning import registry
+from shared.learning import pointer
 from shared.log import observe, subject
 from shared.loops import loops
 from shared.ranking.features import sanitise_action
@@ -53,6 +54,7 @@ get_health get_event get_limits put_limits get_holdback put_holdback get_apprent
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
+list_versions get_version get_difference get_version_model roll_back pin unpin
 """
 # The second one is left without an action where the first one takes b.
 SLOTS = [{"id": "s1", "baselineAction": "a"}, {"id": "s2", "baselineAction": "b", "excludedActions": ["a"]}]
@@ -105,10 +107,9 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 136
-    described = [*DESCRIPTIONS, *JOBS, *TRIALS]
-    assert set(described) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
-    assert len(set(described)) == len(described)
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 143
+    assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
+    assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
 
 
 def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None:
@@ -119,7 +120,7 @@ def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None
 
 
 def test_descriptions_name_what_there_is() -> None:
-    for told in (*DESCRIPTIONS.values(), *JOBS.values(), *TRIALS.values()):
+    for told in openapi.EVERY.values():
         assert set(told.codes) <= set(STATUS)
         assert not set(told.codes) & set(openapi.ANY_CALL)
         assert set(told.headers) <= set(HEADERS)
@@ -281,7 +282,7 @@ async def test_configurations_models_and_logs_are_as_described(served: InMemory,
         await check(served, name + suffix(version), f"{root}/configurations/policy{query}")
     await check(served, f"get_model_properties{suffix(version)}", f"{root}/model/properties{query}")
     loop = await served.app.loops.named("default")
-    await registry.install(served.blobs, loop.id, b"model", "", "", 5, 1_700_000_060.5)
+    await pointer.install(served.blobs, loop.id, b"model", "", "", 5, 1_700_000_060.5)
     made = await check(served, f"get_model_properties{suffix(version)}", f"{root}/model/properties{query}")
     assert made["creationTime"] > "2023"
     assert await check(served, f"get_log_properties{suffix(version)}", f"{root}/logs/properties{query}") == {}

@@ -11,7 +11,8 @@ from shared.counters import Counters
 from shared.health import examined
 from shared.health.examined import DAY, Examined, Standing, Totals
 from shared.health.examiner import EVERY, WHILE_YOUNG, YOUNG, Examiner
-from shared.learning import registry
+from shared.learning import pointer, registry
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours, joined
@@ -184,10 +185,10 @@ async def test_it_is_noted_since_when_the_model_stands_still(log: Log) -> None:
     first = await log.run()
     await log.join(T0 + 60)
     still = await log.run(NOW + EVERY)
-    await registry.point(log.blobs, LOOP, Version("v1", "", "", T0 + 5, 7, 0.25, 0.0, 0.0), None)
+    await pointer.move(log.blobs, LOOP, Pointer(Version("v1", "", "", T0 + 5, 7, 0.25, 0.0, 0.0)), None)
     moved = await log.run(NOW + 2 * EVERY)
     _, etag = await registry.current(log.blobs, LOOP)
-    await registry.point(log.blobs, LOOP, Version("v2", "", "", T0 + 65, 7, 0.25, 0.0, 0.0), etag)
+    await pointer.move(log.blobs, LOOP, Pointer(Version("v2", "", "", T0 + 65, 7, 0.25, 0.0, 0.0)), etag)
     done = await log.run(NOW + 3 * EVERY)
 
     assert first.standing == still.standing == Standing(0, NOW)

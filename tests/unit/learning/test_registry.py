@@ -3,7 +3,8 @@ import hashlib
 import msgspec
 import pytest
 
-from shared.learning import registry
+from shared.learning import pointer, registry
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.storage import Blobs, Conflict, StorageError
 from shared.storage.memory import MemoryBlobs
@@ -36,7 +37,7 @@ async def test_before_the_first_model_there_is_none(blobs: MemoryBlobs) -> None:
 
 async def test_what_is_stored_and_pointed_at_serves(blobs: MemoryBlobs) -> None:
     await registry.store(blobs, LOOP, version(), MODEL)
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
 
     current, etag = await registry.current(blobs, LOOP)
     assert current == version()
@@ -45,13 +46,13 @@ async def test_what_is_stored_and_pointed_at_serves(blobs: MemoryBlobs) -> None:
 
 
 async def test_the_pointer_moves_from_the_state_that_was_seen_alone(blobs: MemoryBlobs) -> None:
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
     _, etag = await registry.current(blobs, LOOP)
-    await registry.point(blobs, LOOP, version(through=T0 + 60), etag)
+    await pointer.move(blobs, LOOP, Pointer(version(through=T0 + 60)), etag)
 
     for stale in (None, etag):
         with pytest.raises(Conflict):
-            await registry.point(blobs, LOOP, version(through=T0 + 120), stale)
+            await pointer.move(blobs, LOOP, Pointer(version(through=T0 + 120)), stale)
     assert (await registry.current(blobs, LOOP))[0] == version(through=T0 + 60)
 
 
@@ -135,12 +136,12 @@ def test_only_a_blank_version_says_that_it_is_blank() -> None:
 
 
 async def installed(blobs: Blobs, model: bytes = b"another", now: float = T0 + 120.0) -> Version:
-    return await registry.install(blobs, LOOP, model, "--cb_explore_adf --epsilon 0.1", "a lineage", T0 + 60, now)
+    return await pointer.install(blobs, LOOP, model, "--cb_explore_adf --epsilon 0.1", "a lineage", T0 + 60, now)
 
 
 async def test_an_installed_model_serves_whatever_served_before(blobs: MemoryBlobs) -> None:
     await registry.store(blobs, LOOP, version(), MODEL)
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
 
     made = await installed(blobs)
 
@@ -168,10 +169,10 @@ async def test_a_model_may_be_installed_first_and_twice(blobs: MemoryBlobs) -> N
 
 async def test_a_reset_loop_has_no_model_and_learns_what_comes(blobs: MemoryBlobs) -> None:
     await registry.store(blobs, LOOP, version(), MODEL)
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
 
     for _ in range(2):
-        await registry.reset(blobs, LOOP, T0 + 60, T0 + 90.0)
+        await pointer.reset(blobs, LOOP, T0 + 60, T0 + 90.0)
 
     current, _ = await registry.current(blobs, LOOP)
     assert current is not None
@@ -182,7 +183,7 @@ async def test_a_reset_loop_has_no_model_and_learns_what_comes(blobs: MemoryBlob
 
 async def test_a_loop_without_a_model_can_be_reset(blobs: MemoryBlobs) -> None:
     for _ in range(2):
-        await registry.reset(blobs, LOOP, T0, T0 + 90.0)
+        await pointer.reset(blobs, LOOP, T0, T0 + 90.0)
 
     current, _ = await registry.current(blobs, LOOP)
     assert current is not None
@@ -190,7 +191,7 @@ async def test_a_loop_without_a_model_can_be_reset(blobs: MemoryBlobs) -> None:
 
 
 async def test_a_model_after_a_reset_has_no_parent(blobs: MemoryBlobs) -> None:
-    await registry.reset(blobs, LOOP, T0, T0 + 90.0)
+    await pointer.reset(blobs, LOOP, T0, T0 + 90.0)
     await installed(blobs)
 
     current, _ = await registry.current(blobs, LOOP)
@@ -202,7 +203,7 @@ async def test_a_model_after_a_reset_has_no_parent(blobs: MemoryBlobs) -> None:
 async def test_a_version_that_a_trainer_published_meanwhile_is_succeeded_all_the_same(
     blobs: MemoryBlobs, what: str
 ) -> None:
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
     later, raced = version(through=T0 + 300), 0
 
     async def gate(name: str, done: bool) -> None:
@@ -210,13 +211,13 @@ async def test_a_version_that_a_trainer_published_meanwhile_is_succeeded_all_the
         if name == f"put {registry.pointer_path(LOOP)}" and not done and raced < 2:
             raced += 1
             _, etag = await registry.current(blobs, LOOP)
-            await registry.point(blobs, LOOP, later, etag)
+            await pointer.move(blobs, LOOP, Pointer(later), etag)
 
     watched = WatchedBlobs(blobs, gate)
     if what == "install":
         await installed(watched)
     else:
-        await registry.reset(watched, LOOP, T0 + 60, T0 + 90.0)
+        await pointer.reset(watched, LOOP, T0 + 60, T0 + 90.0)
 
     current, _ = await registry.current(blobs, LOOP)
     assert current is not None
@@ -247,8 +248,8 @@ async def test_versions_are_listed_in_order(blobs: MemoryBlobs) -> None:
     times = (T0 + 100_000, T0, T0 + 86_400, 5)
     for time in times:
         await registry.store(blobs, LOOP, version(b"%d" % time, time), b"%d" % time)
-    await registry.point(blobs, LOOP, version(b"%d" % T0, T0), None)
-    await registry.reset(blobs, LOOP, T0 + 200_000, T0 + 300_000.0)
+    await pointer.move(blobs, LOOP, Pointer(version(b"%d" % T0, T0)), None)
+    await pointer.reset(blobs, LOOP, T0 + 200_000, T0 + 300_000.0)
     await blobs.put(registry.models_path(LOOP) + "odd/model.vw", b"")
 
     known = await registry.versions(blobs, LOOP)
@@ -260,7 +261,7 @@ async def test_versions_are_listed_in_order(blobs: MemoryBlobs) -> None:
 
 
 async def test_an_imported_version_says_so(blobs: MemoryBlobs) -> None:
-    await registry.point(blobs, LOOP, version(), None)
+    await pointer.move(blobs, LOOP, Pointer(version()), None)
 
     made = await installed(blobs)
 

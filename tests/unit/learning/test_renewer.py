@@ -16,7 +16,7 @@ from shared import jobs
 from shared.contract.evaluations import Status
 from shared.counters import Counters
 from shared.jobs import Record
-from shared.learning import piecework, registry, renewal, renewer
+from shared.learning import piecework, pointer, registry, renewal, renewer
 from shared.learning.lesson import Job
 from shared.learning.model import ModelError
 from shared.learning.pieces import cut, learn_task
@@ -238,7 +238,7 @@ async def test_a_changed_mode_makes_a_new_model_where_the_log_is_of_that_mode(wo
 async def test_a_changed_rule_begins_with_the_imported_model_and_what_came_after_it(world: World) -> None:
     elsewhere = trained_model(50)
     await world.log(lines(0))
-    await registry.install(world.blobs, LOOP, elsewhere, job().arguments, job().lineage, T0 + WINDOW, 500.0)
+    await pointer.install(world.blobs, LOOP, elsewhere, job().arguments, job().lineage, T0 + WINDOW, 500.0)
     await world.log(lines(1), lines(2))
     await world.train(shaped())
 
@@ -255,7 +255,7 @@ async def test_a_changed_rule_begins_with_the_imported_model_and_what_came_after
 
 async def test_an_imported_model_that_is_gone_gives_way_to_the_log(world: World) -> None:
     elsewhere = trained_model(50)
-    await registry.install(world.blobs, LOOP, elsewhere, job().arguments, job().lineage, T0, 500.0)
+    await pointer.install(world.blobs, LOOP, elsewhere, job().arguments, job().lineage, T0, 500.0)
     await world.log(lines(0))
     await world.train(shaped())
     await world.blobs.delete(registry.model_path(LOOP, registry.version_name(T0, elsewhere)))
@@ -348,7 +348,7 @@ async def test_a_deleted_model_ends_the_job(large: World) -> None:
     await large.log(lines(0), lines(1))
     await large.train(shaped())
     await large.train(shaped(exploration=0.5))
-    await registry.reset(large.blobs, LOOP, T0 + 2 * WINDOW, 5000.0)
+    await pointer.reset(large.blobs, LOOP, T0 + 2 * WINDOW, 5000.0)
 
     await large.work_all(shaped(exploration=0.5))
     await large.train(shaped(exploration=0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ import msgspec
 import pytest
 
 from shared.counters import Counters
-from shared.learning import lineage, rebuild, registry
+from shared.learning import lineage, pointer, rebuild, registry, thinning
 from shared.learning.lesson import Job
+from shared.learning.pointer import Pointer
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import MODEL, Version
 from shared.learning.shaping import Shaping
@@ -146,7 +148,7 @@ async def test_a_version_that_vw_does_not_learn_repeatably_is_kept() -> None:
 async def test_an_imported_version_is_kept_and_others_are_rebuilt_from_it() -> None:
     loop = Loop()
     await loop.learn(2)
-    made = await registry.install(
+    made = await pointer.install(
         loop.blobs, LOOP, trained_model(50), loop.job.arguments, loop.job.lineage, NOON + STEP + 60, loop.now - 300
     )
     await loop.remember()
@@ -164,7 +166,7 @@ async def test_a_new_policys_first_version_is_kept_and_so_is_what_came_before_a_
     first = loop.job
     loop.job = job("--cb_explore_adf --epsilon 0.2 -q Fj")
     await loop.learn(2)
-    await registry.reset(loop.blobs, LOOP, NOON + 4 * STEP + 60, loop.now)
+    await pointer.reset(loop.blobs, LOOP, NOON + 4 * STEP + 60, loop.now)
     await loop.learn(2)
     loop.job = first
 
@@ -221,7 +223,7 @@ async def test_versions_of_a_release_that_kept_no_records_stay_until_their_log_i
     assert serving is not None
     old = Version(**{f: getattr(serving, f) for f in serving.__struct_fields__[:11]})
     await loop.blobs.delete(registry.record_path(LOOP, old.version))
-    await registry.point(loop.blobs, LOOP, old, etag)
+    await pointer.move(loop.blobs, LOOP, Pointer(old), etag)
     assert await loop.model(old.version) == loop.bytes[old.version]
     await loop.learn(4)
 
@@ -317,7 +319,7 @@ async def test_what_cannot_be_rebuilt_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_what_was_imported_and_is_gone_is_told() -> None:
     loop = Loop()
-    made = await registry.install(loop.blobs, LOOP, trained_model(50), loop.job.arguments, loop.job.lineage, NOON, 5.0)
+    made = await pointer.install(loop.blobs, LOOP, trained_model(50), loop.job.arguments, loop.job.lineage, NOON, 5.0)
     await loop.blobs.delete(registry.model_path(LOOP, made.version))
 
     with pytest.raises(Gone, match="was not made from the log"):
@@ -351,7 +353,7 @@ async def test_what_learned_by_changed_rules_is_rebuilt_by_them() -> None:
 
 async def test_the_imported_model_that_one_goes_back_to_is_kept_with_its_record() -> None:
     loop = Loop()
-    imported = await registry.install(
+    imported = await pointer.install(
         loop.blobs, LOOP, trained_model(50), loop.job.arguments, loop.job.lineage, NOON - 60, NOON - 60.0
     )
     await loop.learn(13)
@@ -446,7 +448,7 @@ async def test_a_version_that_lost_a_race_has_learned_nothing_that_counts() -> N
 
 async def test_a_model_that_was_made_after_a_reset_has_not_learned_what_came_before() -> None:
     loop = Loop()
-    await registry.reset(loop.blobs, LOOP, NOON + 60, 5.0)
+    await pointer.reset(loop.blobs, LOOP, NOON + 60, 5.0)
     loop.window = 1
     await loop.learn(1)
     window = Window(NOON, NOON + 60)
@@ -512,3 +514,90 @@ def test_versions_without_records_are_told_by_name() -> None:
     assert found(old, "0000000090-older", early, old) == old.version
     imported = msgspec.structs.replace(old, imported=True)
     assert found(new, imported, new) is None
+
+
+# -- versions that an operator has made serve ------------------------------------------------------------------------
+
+
+async def test_a_pinned_version_is_kept_with_what_learning_goes_on_from() -> None:
+    loop = Loop()
+    await loop.learn(4)
+    names = list(loop.bytes)
+    await pointer.change(loop.blobs, LOOP, lambda before: before.rolled_back(_record(loop, names[1], before), loop.now))
+    await loop.learn(8)
+
+    await loop.thin()
+
+    stored = await loop.stored()
+    read, _ = await pointer.read(loop.blobs, LOOP)
+    assert read is not None
+    assert read.serving.version == names[1]
+    assert {names[1], read.head.version} <= set(stored)
+    assert len(stored) < 8, "the others are thinned as ever"
+
+
+def _record(loop: Loop, name: str, before: Pointer) -> Version:
+    data = loop.bytes[name]
+    return msgspec.structs.replace(
+        before.serving, version=name, sha256=hashlib.sha256(data).hexdigest(), trained_through=registry.through(name)
+    )
+
+
+async def test_a_version_that_served_again_is_not_forgotten_before_what_it_ranked_then() -> None:
+    loop = Loop()
+    await loop.learn(4)
+    name = next(iter(loop.bytes))
+    record = await registry.recorded(loop.blobs, LOOP, name)
+    assert record is not None
+    await loop.learn(2)
+    await pointer.change(loop.blobs, LOOP, lambda before: before.rolled_back(record, loop.now))
+    ended = loop.now + 3 * DAY
+    await pointer.change(loop.blobs, LOOP, lambda before: before.unpinned(ended))
+
+    await loop.thin(after=4 * DAY, since=int(loop.now + 2 * DAY))
+    assert name in await loop.stored(), "the log holds what it ranked until then"
+    read, etag = await pointer.read(loop.blobs, LOOP)
+    assert read is not None
+    await pointer.move(loop.blobs, LOOP, read.trained(read.serving, ended + 1), etag)
+    await loop.thin(after=6 * DAY, since=int(loop.now + 5 * DAY))
+    assert name not in await registry.listed(loop.blobs, LOOP)
+
+
+async def test_a_version_serves_until_the_next_one_that_is_not_held_back() -> None:
+    made = [Version(f"{n}", "", "", n, 0, 0.0, float(n), 0.0, held="bad" if n in (2, 3) else None) for n in range(1, 5)]
+
+    assert thinning._ends(made) == [4.0, 4.0, 4.0, None]
+
+
+async def test_a_version_that_is_rolled_back_to_while_it_is_about_to_be_thinned_is_kept() -> None:
+    loop = Loop()
+    await loop.learn(8)
+    name = list(loop.bytes)[2]
+    record = await registry.recorded(loop.blobs, LOOP, name)
+    assert record is not None
+    rolled = False
+
+    async def gate(path: str, done: bool) -> None:
+        nonlocal rolled
+        if path == f"delete {registry.model_path(LOOP, list(loop.bytes)[1])}" and not done and not rolled:
+            rolled = True
+            await pointer.change(loop.blobs, LOOP, lambda before: before.rolled_back(record, loop.now))
+
+    checkpoint = Checkpoint(watermark=int(loop.now))
+    await Thinner(WatchedBlobs(loop.blobs, gate), LOOP, checkpoint, policy.resumes, loop.now + 3 * DAY).run()
+
+    assert rolled
+    assert name in await loop.stored()
+    assert list(loop.bytes)[1] not in await loop.stored()
+
+
+async def test_what_was_learned_while_another_version_was_pinned_has_its_first_version() -> None:
+    loop = Loop()
+    await loop.learn(2)
+    await pointer.change(loop.blobs, LOOP, lambda before: before.pinned(loop.now))
+    windows = [Window(NOON + n * STEP, NOON + n * STEP + 60) for n in range(2, 5)]
+    await loop.learn(3)
+    made = sorted(await registry.listed(loop.blobs, LOOP))
+
+    for n, window in enumerate(windows, 2):
+        assert await lineage.first_to_learn(loop.blobs, LOOP, window, lines(n, 1)[0]) == made[n]

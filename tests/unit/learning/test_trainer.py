@@ -11,7 +11,7 @@ import pytest
 from shared import jobs
 from shared.contract.evaluations import Status
 from shared.counters import Counters
-from shared.learning import registry, trainer
+from shared.learning import pointer, registry, trainer
 from shared.learning.lesson import Job
 from shared.learning.model import Learner, ModelError
 from shared.learning.registry import Version
@@ -514,7 +514,7 @@ async def test_a_rebuild_that_lost_to_a_rival_leaves_what_it_published(bench: Be
 async def test_after_a_deleted_model_only_what_is_joined_later_is_learned(bench: Bench) -> None:
     await bench.log(0, 1)
     await bench.train(2, now=1000)
-    await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
+    await pointer.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
 
     assert await bench.train(2, now=1002) is None
     assert (await bench.version()).blank
@@ -530,7 +530,7 @@ async def test_after_a_deleted_model_only_what_is_joined_later_is_learned(bench:
 async def test_a_changed_policy_does_not_bring_a_deleted_model_back(bench: Bench) -> None:
     await bench.log(0, 1)
     await bench.train(2, now=1000)
-    await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
+    await pointer.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1001.0)
 
     assert await bench.train(2, now=1002, of=job(OTHER)) is None
     assert (await bench.version()).blank
@@ -550,7 +550,7 @@ async def test_a_model_that_is_deleted_while_one_is_trained_stays_deleted(bench:
         nonlocal raced
         if name == f"put {registry.pointer_path(LOOP)}" and not done and not raced:
             raced = True
-            await registry.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1500.0)
+            await pointer.reset(bench.blobs, LOOP, T0 + 2 * WINDOW, 1500.0)
 
     due = replace(JOB, watermark=T0 + 2 * WINDOW)
     assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 1500.0) == 1500.0
@@ -584,7 +584,7 @@ async def test_learning_goes_on_from_an_imported_model_as_vw_would(bench: Bench)
     elsewhere = trained_model(50, "--cb_explore_adf --epsilon 0.1 -l 0.25 --power_t 0 --cb_type mtr -q Fj -b 16")
     await bench.log(0, 1)
     await bench.train(1, now=1000)
-    await registry.install(bench.blobs, LOOP, elsewhere, JOB.arguments, JOB.lineage, T0 + WINDOW, 1001.0)
+    await pointer.install(bench.blobs, LOOP, elsewhere, JOB.arguments, JOB.lineage, T0 + WINDOW, 1001.0)
     assert await bench.model() == elsewhere
 
     assert await bench.train(2, now=1002) == 1200
@@ -610,7 +610,7 @@ async def test_what_vw_forgets_of_a_policy_is_told_it_again(bench: Bench) -> Non
 
 async def test_an_imported_model_gives_way_to_a_new_policy(bench: Bench) -> None:
     await bench.log(0, 1)
-    await registry.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.lineage, T0 + 2 * WINDOW, 1001.0)
+    await pointer.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.lineage, T0 + 2 * WINDOW, 1001.0)
 
     await bench.train(2, now=1002, of=job(OTHER))
 

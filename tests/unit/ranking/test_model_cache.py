@@ -12,8 +12,9 @@ import pytest
 
 from shared import freshness
 from shared.counters import Counters
-from shared.learning import registry
+from shared.learning import pointer, registry
 from shared.learning.model import ServingModel
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.log.buckets import Waits
 from shared.loops import policy
@@ -53,7 +54,7 @@ class Storage(MemoryBlobs):
         version = Version(name, digest, arguments, 5, 1, 0.0, 0.0, 0.0)
         _, etag = await registry.current(self, LOOP)
         await self.put(registry.model_path(LOOP, name), data)
-        await registry.point(self, LOOP, version, etag)
+        await pointer.move(self, LOOP, Pointer(version), etag)
 
 
 class Time:
@@ -297,7 +298,7 @@ async def test_a_deleted_model_serves_no_longer(time: Time) -> None:
     await storage.publish(trained_model(300), "v1")
     cache = ModelCache(storage, counters)
     assert (await cache.get(loop())).model is not None
-    await registry.reset(storage, LOOP, 5, 0.0)
+    await pointer.reset(storage, LOOP, 5, 0.0)
     time.now += 5
 
     held = await cache.get(loop())
@@ -310,7 +311,7 @@ async def test_a_deleted_model_serves_no_longer(time: Time) -> None:
     await registry.store(
         storage, LOOP, version := Version("v2", hashlib.sha256(data).hexdigest(), SINGLE, 9, 1, 0, 0, 0), data
     )
-    await registry.point(storage, LOOP, version, etag)
+    await pointer.move(storage, LOOP, Pointer(version), etag)
     time.now += 5
     assert (await cache.get(loop())).name == b"v2"
 
@@ -430,3 +431,19 @@ async def test_a_model_is_held_with_the_policy_it_was_made_with(time: Time) -> N
 
     assert held.policy == policy.read(SINGLE)
     assert (await cache.get(loop(loop_id="f" * 32))).policy is None
+
+
+async def test_a_pointer_that_names_the_same_version_again_loads_nothing(time: Time) -> None:
+    storage, counters = Storage(), Counters()
+    await storage.publish(trained_model(300), "v1")
+    cache = ModelCache(storage, counters)
+    held = await cache.get(loop())
+    loaded = counters["model.loaded"]
+    assert await pointer.change(storage, LOOP, lambda before: before.pinned(1.0))
+    time.now += 5
+
+    assert (await cache.get(loop())).model is held.model
+    assert counters["model.loaded"] == loaded
+    await storage.publish(trained_model(299), "v2")
+    time.now += 5
+    assert (await cache.get(loop())).name == b"v2"

@@ -14,8 +14,9 @@ import pytest
 from shared.clock import StorageClock
 from shared.contract.errors import ApiError
 from shared.counters import Counters
-from shared.learning import registry
+from shared.learning import pointer, registry
 from shared.learning.model import ModelError, Scores, ServingModel
+from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.log.buckets import Waits
 from shared.log.journal import Full, Journal
@@ -282,7 +283,7 @@ async def test_the_model_is_taken_after_all_waiting(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parts.clock, "ensure", ensure)
     version = Version("v1", hashlib.sha256(data).hexdigest(), SINGLE, 5, 300, 0.0, 0.0, 0.0)
     await registry.store(parts.blobs, ID, version, data)
-    await registry.point(parts.blobs, ID, version, None)
+    await pointer.move(parts.blobs, ID, Pointer(version), None)
 
     found = await parts.ranker.rank(LOOP, BODY)
 

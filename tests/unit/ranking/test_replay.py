@@ -15,7 +15,7 @@ import pytest
 from shared.contract.requests import multi_slot_rank_request, rank_request
 from shared.contract.stories import ToldReplay
 from shared.counters import Counters
-from shared.learning import registry
+from shared.learning import pointer
 from shared.learning.model import ServingModel
 from shared.learning.rebuild import Gone, Rebuilder
 from shared.learning.registry import Version
@@ -67,7 +67,7 @@ def loop(arguments: str = SINGLE, mode: str = "Online") -> Loop:
 async def published(arguments: str, epsilon: float) -> tuple[MemoryBlobs, Held]:
     """A loop's storage with a model, and that model as it serves."""
     blobs, data = MemoryBlobs(), trained_model(300, arguments)
-    await registry.install(blobs, ID, data, arguments, "", 5, 1.0)
+    await pointer.install(blobs, ID, data, arguments, "", 5, 1.0)
     of = replace(loop(arguments), configuration=ServiceConfiguration(exploration_percentage=epsilon))
     return blobs, await ModelCache(blobs, Counters()).get(of)
 
@@ -172,7 +172,7 @@ async def test_what_cannot_be_taken_again_is_told() -> None:
     with pytest.raises(Gone, match="no record of model version"):
         await again(MemoryBlobs(), entry)
     other = MemoryBlobs()
-    made = await registry.install(other, ID, b"no model", SINGLE, "", 5, 1.0)
+    made = await pointer.install(other, ID, b"no model", SINGLE, "", 5, 1.0)
     unusable = entries.of_line(orjson.dumps({"EventId": "e", "c": {}, "VWState": {"m": made.version}, "epsilon": 0.2}))
     with pytest.raises(Gone, match="cannot be used by this release"):
         await again(other, unusable)
@@ -224,7 +224,7 @@ async def test_the_exploration_that_is_logged_is_that_of_the_model_that_serves()
     cache = ModelCache(blobs, Counters())
     of = replace(loop(), configuration=ServiceConfiguration(exploration_percentage=0.2))
     before = await cache.get(of)
-    await registry.install(blobs, ID, b"no model", SINGLE, "", 10, 2.0)
+    await pointer.install(blobs, ID, b"no model", SINGLE, "", 10, 2.0)
     await cache.renew(ID)
 
     changed = await cache.get(replace(of, configuration=ServiceConfiguration(exploration_percentage=0.7)))
