@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from shared.learning import registry
+from shared.learning import pointer
 from shared.learning.model import Learner
 from shared.log import activity, index, joined, rows
 from shared.log import checkpoint as checkpoints
@@ -168,8 +168,9 @@ class Audit:
                 blob = await self._blobs.get(path)
                 assert blob is not None
                 made[int(match[1])].add(hashlib.sha256(blob.data).hexdigest())
-        current, _ = await registry.current(self._blobs, self._loop.id)
-        assert current is not None
+        read, _ = await pointer.read(self._blobs, self._loop.id)
+        assert read is not None
+        current = read.head  # which may not serve: a version may be pinned
         learner, learned = Learner(self._loop.policy.training, None, self._loop.policy.resuming), 0
         windows = sorted(self._windows)
         for through in sorted(made):
@@ -221,12 +222,12 @@ async def all_learned(storage: str, ended: float) -> bool:
         deployment = deployments.decode(blob.data)
         loop_id = deployment.loops[DEFAULT]
         checkpoint, _ = await checkpoints.load(azure.blobs, loop_id)
-        version, _ = await registry.current(azure.blobs, loop_id)
+        read, _ = await pointer.read(azure.blobs, loop_id)
         old = await azure.blobs.names(f"loops/{loop_id}/joined/year=2020")
         old += await azure.tables.names(f"rank{loop_id}2020") + await azure.tables.names(f"obs{loop_id}2020")
         # A loop that nothing is noted of has nothing to join, and its mark stays where it is.
         whole = checkpoint.watermark > ended or loop_id not in await activity.noted(azure.tables)
-        learned = version is not None and version.trained_through >= min(checkpoint.watermark, ended)
+        learned = read is not None and read.head.trained_through >= min(checkpoint.watermark, ended)
         return whole and learned and not deployment.deleted and not old
 
 

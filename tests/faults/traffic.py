@@ -169,13 +169,23 @@ class Traffic(threading.Thread):
             return False
         return (await self._send("PUT", path, orjson.loads(held.body) | _SETTINGS | changes, (200, 503))).status == 200
 
+    async def _operate(self) -> None:
+        """An operator who rolls back to a version of the model, and unpins it again."""
+        listed = await self._send("GET", "/rankloop/v1/versions", None, (200, 503))
+        names = [one["version"] for one in orjson.loads(listed.body)["value"]] if listed.status == 200 else []
+        if names:
+            name = self._chance.choice(names)
+            await self._send("POST", f"/rankloop/v1/versions/{name}/rollback", None, (200, 503))
+        await self._send("DELETE", "/rankloop/v1/pin", None, (204, 503))
+
     async def _churn(self) -> None:
-        """Loops that come and go, and what each one of them stores."""
+        """Loops that come and go, and what each one of them stores; and versions that are made to serve."""
         number = 0
         while not self._stop_now.is_set():
             await asyncio.sleep(4.0)
             # Learned from all of the log, the model is the same: only that it is made anew is to be seen.
             await self._configure(explorationPercentage=0.2 if number % 2 else 0.3)
+            await self._operate()
             number += 1
             name, loops = f"spare{number}", "/rankloop/v1/loops"
             for _ in range(_TRIES):
