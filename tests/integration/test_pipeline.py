@@ -6,6 +6,7 @@ import itertools
 import random
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pytest
@@ -19,10 +20,12 @@ from shared.learning.lesson import Job
 from shared.learning.trainer import Trainer
 from shared.log import activity, joined, joiner
 from shared.log import checkpoint as checkpoints
+from shared.log.apprentice import Apprenticeship
+from shared.log.arms import Arms
 from shared.log.buckets import Waits
 from shared.log.join import LoopRules, Rules, decode_events, join, observations_of
 from shared.log.joiner import Joiner
-from shared.log.records import ONLINE, event_key
+from shared.log.records import APPRENTICE, ONLINE, Arm, event_key
 from shared.loops import policy, service
 from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
@@ -43,15 +46,25 @@ class Killed(BaseException):
 
 
 def history(seed: int, count: int = 60) -> list[Record]:
-    """Three minutes around midnight with a change of wait in them: deferred, early, late, repeated, unknown."""
+    """Three minutes around midnight with a change of wait in them: deferred, early, late, repeated, unknown.
+
+    A seventh is held back, as much is decided under that holdback, or by an apprentice.
+    """
     chance = random.Random(seed)
     ranks = [
-        Rank(f"e{n}", MIDNIGHT - 60 + 180 * n / count, chance.random() < 0.3, chance.randrange(3)) for n in range(count)
+        Rank(f"e{n}", MIDNIGHT - 60 + 180 * n / count, chance.random() < 0.3, chance.randrange(3), **_trial(n))
+        for n in range(count)
     ]
     rewards = [Obs(r.id, r.t + chance.uniform(-20, 15), float(r.chosen == 1)) for r in ranks if chance.random() < 0.8]
     activations = [Obs(r.id, r.t + 1, 0.0, "a") for r in ranks if r.deferred and chance.random() < 0.7]
     again = [Rank(r.id, r.t + 30, chosen=r.chosen) for r in ranks[::9]]
     return [*ranks, *rewards, *activations, *again, Obs("unknown", MIDNIGHT)]
+
+
+def _trial(n: int) -> dict[str, Any]:
+    if n % 7 < 2:
+        return {"arm": Arm(n % 7 == 0, MIDNIGHT - 500.25)}
+    return {"mode": APPRENTICE, "began": MIDNIGHT - 700.5} if n % 7 == 2 else {}
 
 
 def wanted_lines(records: list[Record], rules: LoopRules) -> list[bytes]:
@@ -113,15 +126,20 @@ class World:
         return loop.id
 
 
-async def outcome(blobs: Blobs, loop_id: str) -> tuple[list[bytes], dict[str, bytes], bytes | None]:
-    """What must be the same whatever happened: the joined lines, the log's blobs, the serving model."""
+Outcome = tuple[list[bytes], dict[str, bytes], bytes | None, tuple[Arms | None, Apprenticeship | None]]
+
+
+async def outcome(blobs: Blobs, loop_id: str) -> Outcome:
+    """What must be the same whatever happened: the joined lines, the log's blobs, the serving model, the sums."""
     windows = await joined.windows(blobs, loop_id, 0, 2**33)
     lines = [line for window in windows for line in await joined.read(blobs, loop_id, window)]
     held = {path: await blobs.get(path) for path in await blobs.names(joined.log_path(loop_id))}
     version, _ = await registry.current(blobs, loop_id)
     model = await registry.load(blobs, loop_id, version) if version else None
     prefix = len(joined.log_path(loop_id))
-    return lines, {path[prefix:]: blob.data for path, blob in held.items() if blob}, model
+    counted, _ = await checkpoints.load(blobs, loop_id)
+    logged = {path[prefix:]: blob.data for path, blob in held.items() if blob}
+    return lines, logged, model, (counted.arms, counted.apprentice)
 
 
 async def both_timers(app: App) -> None:
@@ -139,7 +157,7 @@ async def until_idle(world: World) -> None:
     pytest.fail("the timers never came to an end")
 
 
-async def uninterrupted(records: list[Record]) -> tuple[list[bytes], dict[str, bytes], bytes | None]:
+async def uninterrupted(records: list[Record]) -> Outcome:
     world = World()
     loop_id = await world.begin(records)
     await until_idle(world)
@@ -182,11 +200,25 @@ async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect:
 @pytest.mark.usefixtures("small_windows")
 async def test_the_uninterrupted_run_is_what_the_contract_says() -> None:
     records = history(1)
-    lines, blobs, _ = await uninterrupted(records)
+    lines, blobs, _, (counted, apprentice) = await uninterrupted(records)
 
     assert lines == wanted_lines(records, LoopRules(LOOP, WAITS, 0.0, "sum", (-1.0, 1.0)))
     assert len({path.split("hour=")[0] for path in blobs}) == 2, "midnight lies in it"
     assert any(f"{CHANGE:010d}-" in path for path in blobs), "a window begins where the wait changes"
+    rewards: dict[str, list[float]] = {"held": [], "model": [], "apprentice": []}
+    trials = {r.id: _trial(int(r.id[1:])) for r in records if isinstance(r, Rank)}
+    for line in map(orjson.loads, lines):
+        trial = trials[line["EventId"]]
+        if trial and "_skipLearn" not in line:
+            kind = "apprentice" if "arm" not in trial else "held" if trial["arm"].held else "model"
+            rewards[kind].append(-line["_original_label_cost"])
+    assert all(rewards.values())
+    assert counted is not None and apprentice is not None
+    assert [(sums.events, sums.rewards) for sums in (counted.held, counted.model)] == [
+        (len(rewards[kind]), sum(rewards[kind])) for kind in ("held", "model")
+    ]
+    assert (apprentice.start, apprentice.totals.events) == (MIDNIGHT - 700.5, len(rewards["apprentice"]))
+    assert apprentice.totals.rewards == sum(rewards["apprentice"])
 
 
 @pytest.mark.parametrize("prune", [False, True])
@@ -247,7 +279,7 @@ async def test_a_clock_that_runs_ahead_passes_no_open_bucket() -> None:
     world.now = MIDNIGHT + 100.0
     await until_idle(world)
 
-    lines, _, _ = await outcome(world.blobs, loop_id)
+    lines, *_ = await outcome(world.blobs, loop_id)
     assert [orjson.loads(line)["EventId"] for line in lines] == ["first", "second"]
 
 
@@ -266,7 +298,7 @@ async def test_an_event_that_is_written_while_the_join_begins_is_not_passed() ->
 
     await world.app(gate).join_due()
 
-    lines, _, _ = await outcome(world.blobs, loop_id)
+    lines, *_ = await outcome(world.blobs, loop_id)
     assert [orjson.loads(line)["EventId"] for line in lines] == ["first", "second"]
 
 
@@ -307,7 +339,7 @@ class OnAzurite:
 @pytest.mark.usefixtures("small_windows")
 async def test_rivals_on_azurite_give_what_memory_gives(azurite: Azurite, prune: bool) -> None:
     records = history(1)
-    lines, blobs, model = await uninterrupted(records)
+    wanted = await uninterrupted(records)
     async with AzureStorage(azurite.connection_string) as storage:
         loop = LoopRules(uuid.uuid4().hex, WAITS, 0.0, "sum", (-1.0, 1.0))
         rivals = [OnAzurite(storage.tables, storage.blobs, loop) for _ in range(3)]
@@ -316,10 +348,7 @@ async def test_rivals_on_azurite_give_what_memory_gives(azurite: Azurite, prune:
         await asyncio.gather(*(rival.run(prune) for rival in rivals))
         await rivals[0].run(prune)
 
-        found = await outcome(storage.blobs, loop.loop_id)
-        assert found[0] == lines
-        assert found[1] == blobs
-        assert found[2] == model
+        assert await outcome(storage.blobs, loop.loop_id) == wanted
         assert (await activity.noted(storage.tables)).get(loop.loop_id) is None
         left = [row async for row, _ in storage.tables.query(f"rank{loop.loop_id}20231114", ("", "~"))]
         assert bool(left) is not prune
