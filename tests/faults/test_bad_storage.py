@@ -291,7 +291,7 @@ async def test_the_timers_leave_log_and_model_as_they_should_be_though(
             await journalled(good.tables, records, WAITS, loop_id=timers.loop.loop_id)
             await until_idle(timers)
             await asyncio.to_thread(proxy.settle)  # what is late may still take effect
-            lines, _, model = await outcome(good.blobs, timers.loop.loop_id)
+            lines, _, model, _ = await outcome(good.blobs, timers.loop.loop_id)
             version, _ = await registry.current(good.blobs, timers.loop.loop_id)
 
     assert rule.struck > 0
