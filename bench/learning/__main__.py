@@ -1,0 +1,115 @@
+"""Turns the command line of `python -m bench.learning` into runs, their tables, and an exit code: 1 when short."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import groupby
+
+from bench.learning import resumption
+from bench.learning.measure import Run, bounds, measure
+from bench.learning.packages import Unavailable
+from bench.learning.report import Played, table
+from bench.learning.scenarios import SCENARIOS, Figures, Scenario
+
+RESUMPTION = "resumption"
+QUICK_EVENTS, QUICK_SEEDS = 1_500, 2
+
+Asked = Mapping[Run, Future[Figures | str]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play, print, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    names = options.scenario or [*SCENARIOS, RESUMPTION]
+    if unknown := set(names) - {*SCENARIOS, RESUMPTION}:
+        known = ", ".join([*SCENARIOS, RESUMPTION])
+        print(f"no such scenario: {', '.join(sorted(unknown))}; there are {known}", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    short: list[str] = []
+    missing: list[str] = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        asked: dict[Run, Future[Figures | str]] = {}
+        scenarios = [SCENARIOS[name] for name in names if name != RESUMPTION]
+        for scenario in scenarios:
+            asked |= {run: pool.submit(measure, run) for run in _runs(scenario, options.quick)}
+        for scenario in scenarios:
+            try:
+                fine = _show(scenario, asked, pool, options.quick)
+            except Unavailable as e:
+                missing.append(scenario.name)
+                print(f"### {scenario.name}: NOT MEASURED, its data is missing: {e}\n", flush=True)
+                continue
+            if not fine:
+                short.append(scenario.name)
+    if RESUMPTION in names:
+        told, right = resumption.table()
+        print(told, flush=True)
+        if not right:
+            short.append(RESUMPTION)
+    print(f"{time.monotonic() - started:.0f} s. Short: {', '.join(short) or 'none'}."
+          f" Not measured: {', '.join(missing) or 'none'}.")  # fmt: skip
+    return 1 if short or (missing and not options.offline_ok) else 0
+
+
+def _show(scenario: Scenario, asked: Asked, pool: ProcessPoolExecutor, quick: bool) -> bool:
+    """Print a scenario's table once its runs are done; whether nothing in it is short.
+
+    Raises:
+        Unavailable: its data cannot be fetched.
+    """
+    ours = _figures([(run, asked[run]) for run in _runs(scenario, quick)])
+    played = [Played(row, ours[n]) for n, row in enumerate(scenario.rows)]
+    if not quick and scenario.plain:
+        again = {
+            run: pool.submit(measure, run._replace(plain=True))
+            for run in _runs(scenario, quick)
+            if played[run.row].wants_plain()
+        }
+        plain = _figures(list(again.items()))
+        played = [Played(row, ours[n], plain.get(n, ())) for n, row in enumerate(scenario.rows)]
+    low, high = bounds(scenario)
+    print(table(scenario, min(scenario.events, _events(scenario, quick)), played, (low, high), quick), flush=True)
+    return quick or not any(each.problems() for each in played)
+
+
+def _figures(runs: Sequence[tuple[Run, Future[Figures | str]]]) -> dict[int, list[Figures]]:
+    """The figures of runs by the row they are of."""
+    found: dict[int, list[Figures]] = {}
+    for row, together in groupby(runs, lambda pair: pair[0].row):
+        found[row] = []
+        for _, future in together:
+            result = future.result()
+            if isinstance(result, str):
+                raise Unavailable(result)
+            found[row].append(result)
+    return found
+
+
+def _runs(scenario: Scenario, quick: bool) -> Iterator[Run]:
+    seeds = QUICK_SEEDS if quick else scenario.seeds
+    for row in range(len(scenario.rows)):
+        for seed in range(seeds):
+            yield Run(scenario.name, row, seed, _events(scenario, quick))
+
+
+def _events(scenario: Scenario, quick: bool) -> int:
+    return QUICK_EVENTS if quick else scenario.events
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.learning", description="Measure what a loop learns.")
+    parser.add_argument("scenario", nargs="*", help=f"of {', '.join(SCENARIOS)}, {RESUMPTION}; default: all")
+    parser.add_argument("--quick", action="store_true", help="two short runs of each policy, which judge nothing")
+    parser.add_argument("--offline-ok", action="store_true", help="data that cannot be fetched does not count as short")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

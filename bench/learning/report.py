@@ -1,0 +1,113 @@
+"""Turns the figures of runs into a table of a scenario and its verdicts: ok, or short of what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, pvariance
+
+from bench.learning.scenarios import Figures, Row, Scenario
+
+MARGIN = 0.02
+"""How far below a reference a figure may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a policy earned in a scenario.
+
+    Attributes:
+        row: the policy.
+        ours: the figures of Rankloop's runs.
+        plain: those of plain VW's runs, where they were wanted.
+    """
+
+    row: Row
+    ours: Sequence[Figures]
+    plain: Sequence[Figures] = ()
+
+    def below_published(self) -> list[int]:
+        """The columns in which the mean is below what is published."""
+        return [
+            column
+            for column, published in enumerate(self.row.published)
+            if published is not None and _mean(self.ours, column) < published - MARGIN
+        ]
+
+    def wants_plain(self) -> bool:
+        """Whether plain VW has to play as well: published figures are missing, or of another layout or rhythm."""
+        return self.row.published == (None, None) or bool(self.below_published())
+
+    def problems(self) -> list[str]:
+        """What it is short of; nothing when it is fine."""
+        found = []
+        for column in range(2):
+            mean, goal = _mean(self.ours, column), self.row.goal[column]
+            if goal is not None and mean < goal:
+                found.append(f"goal {goal:.2f}")
+        if self.row.rising and _mean(self.ours, 1) <= _mean(self.ours, 0):
+            found.append("not rising")
+        if self.plain:
+            found += [
+                f"plain VW {_mean(self.plain, column):.3f}"
+                for column in range(2)
+                if _mean(self.ours, column) < _mean(self.plain, column) - max(MARGIN, self._chance(column))
+            ]
+        else:
+            found += [f"published {self.row.published[column]:.3f}" for column in self.below_published()]
+        return found
+
+    def _chance(self, column: int) -> float:
+        """Two standard errors of the difference of the means: some explorations end far apart from seed to seed."""
+        errors = [_variance(runs, column) / (len(runs) - 1) for runs in (self.ours, self.plain)]
+        return float(2 * sum(errors) ** 0.5)
+
+
+def _mean(runs: Sequence[Figures], column: int) -> float:
+    return fmean(run[column] for run in runs)
+
+
+def _variance(runs: Sequence[Figures], column: int) -> float:
+    return pvariance([run[column] for run in runs])
+
+
+def table(scenario: Scenario, events: int, played: Sequence[Played], bounds: Figures, quick: bool) -> str:
+    """A scenario's table, in Markdown.
+
+    Args:
+        scenario: the scenario.
+        events: how many were played at most.
+        played: its rows.
+        bounds: what uniform choice and full knowledge earn.
+        quick: whether the runs are too few and too short for a judgement of their figures.
+    """
+    first, second = scenario.columns
+    lines = [
+        f"### {scenario.name}: {scenario.title}",
+        "",
+        f"{events:,} events, {len(played[0].ours)} seeds. Uniform choice {bounds[0]:.3f}, all known {bounds[1]:.3f}.",
+        "",
+        f"| policy | {first} (min-max) | {second} (min-max) | published | plain VW, every 100 | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in played:
+        published = " / ".join("-" if value is None else f"{value:.3f}" for value in each.row.published)
+        plain = f"{_mean(each.plain, 0):.3f} / {_mean(each.plain, 1):.3f}" if each.plain else "-"
+        lines.append(
+            f"| {each.row.name} | {_spread(each.ours, 0)} | {_spread(each.ours, 1)} | "
+            f"{published if each.row.published != (None, None) else '-'} | {plain} | "
+            f"{'too short to judge' if quick else _verdict(each)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _spread(runs: Sequence[Figures], column: int) -> str:
+    values = [run[column] for run in runs]
+    return f"{fmean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+def _verdict(played: Played) -> str:
+    if problems := played.problems():
+        return f"**short**: {', '.join(problems)}"
+    goals = [f"{goal:.2f}" for goal in played.row.goal if goal is not None]
+    return f"ok, goal {', '.join(goals)}" if goals else "ok"
