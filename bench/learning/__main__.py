@@ -14,7 +14,8 @@ from bench.learning import resumption
 from bench.learning.measure import Run, bounds, measure
 from bench.learning.packages import Unavailable
 from bench.learning.report import Played, table
-from bench.learning.scenarios import SCENARIOS, Figures, Scenario
+from bench.learning.scenario import Figures, Scenario
+from bench.learning.scenarios import SCENARIOS
 
 RESUMPTION = "resumption"
 QUICK_EVENTS, QUICK_SEEDS = 1_500, 2

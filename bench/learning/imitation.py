@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import orjson
 
@@ -11,18 +12,25 @@ from bench.learning.course import Taken
 from bench.learning.situation import Situation, World, listed
 from demo.grocery import GROCERY
 
+DIETS: Final = {"low_carb": "bbq", "low_sodium": "pasta", "vegan, vegetarian": "hummus"}
+"""What suits each shopper's diet; three features of the context tell them apart."""
+PLACES: Final = {"west": "pasta", "east": "bbq", "midwest": "veg_platter"}
+"""What is shown at each location; one feature among six tells."""
 
-def shop(part: int, feature: str) -> World:
-    """Visits with the actions in the shop's own order: another product stands first for each value of a feature.
+
+def shop(part: int, feature: str, shown: Mapping[str, str]) -> World:
+    """Visits with what the shop itself would show as the first action, and the others behind it.
 
     Args:
         part: of the context, that has the feature.
         feature: what the shop goes by.
+        shown: what it shows, by the value of the feature.
     """
     names = list(GROCERY.actions)
-    values = sorted({visit.context[part][feature] for visit in GROCERY.visits})
-    orders = {value: [*names[n:], *names[:n]] for n, value in enumerate(values)}
-    actions = {value: listed({name: GROCERY.actions[name] for name in order}) for value, order in orders.items()}
+    actions = {
+        value: listed({name: GROCERY.actions[name] for name in sorted(names, key=first.__ne__)})
+        for value, first in shown.items()
+    }
 
     def world(chance: random.Random) -> Iterator[Situation]:
         while True:

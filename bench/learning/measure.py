@@ -11,7 +11,8 @@ from typing import NamedTuple
 from bench.learning import reference
 from bench.learning.course import STEP, Course
 from bench.learning.packages import Unavailable
-from bench.learning.scenarios import SCENARIOS, Figures, Scenario
+from bench.learning.scenario import Figures, Scenario
+from bench.learning.scenarios import SCENARIOS
 from bench.learning.situation import Situation
 
 

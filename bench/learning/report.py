@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pvariance
 
-from bench.learning.scenarios import Figures, Row, Scenario
+from bench.learning.scenario import Figures, Row, Scenario
 
 MARGIN = 0.02
 """How far below a reference a figure may be."""

@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from bench.learning.course import STEP, Course
-from bench.learning.scenarios import DEFAULT, FOUND, SQUARECB, explored
+from bench.learning.policies import DEFAULT, FOUND, SQUARECB, explored
 from bench.learning.tutorials import tutorial
 from demo.coffee import COFFEE
 from shared.learning.model import Learner, ServingModel

@@ -1,4 +1,4 @@
-"""Names what is measured: worlds, the policies that play in them, published figures, and goals.
+"""Names the scenarios that are measured, with the published figures of their policies, and goals.
 
 The figures were measured once with Vowpal Wabbit 9.11.9, learning after every event, on VW's text namespaces (`-q UA`);
 those of coffee and grocery, and of several slots, on the layout that Rank sends, a lesson after every 100 events.
@@ -6,107 +6,21 @@ those of coffee and grocery, and of several slots, on the layout that Rank sends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
 from typing import Final
 
 from bench.learning.classes import classes
 from bench.learning.clicks import clicks
-from bench.learning.course import Taken
 from bench.learning.films import films
-from bench.learning.imitation import best_is_first, drawn_is_first, shop
+from bench.learning.imitation import DIETS, PLACES, shop
 from bench.learning.places import places
+from bench.learning.policies import DEFAULT, FOUND, GREEDY, MUCH, PAIRS, SLOTS, SOME, SQUARECB, explored
+from bench.learning.scenario import Least, Row, Scenario
 from bench.learning.situation import World
 from bench.learning.tutorials import tutorial
 from bench.learning.visitors import SECOND, THIRD, visitors
 from demo.coffee import COFFEE
 from demo.grocery import GROCERY
-from shared.log.records import APPRENTICE, ONLINE
-from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
-
-Figures = tuple[float, float]
-"""What a run gives: one figure for each of its scenario's two columns."""
-Least = tuple[float | None, float | None]
-"""The same where there is something to hold them to."""
-NONE: Final[Least] = (None, None)
-
-# What explorations are told of costs, until every loop's policy gets it of its reward range: remove it then.
-COST_RANGE: Final = "--cb_min_cost -1 --cb_max_cost 1"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A policy in a scenario.
-
-    Attributes:
-        name: as the table calls it.
-        arguments: the learning policy.
-        published: figures of the same algorithm.
-        goal: what it earns at least.
-        rising: whether the second figure must be above the first.
-    """
-
-    name: str
-    arguments: str
-    published: Least = NONE
-    goal: Least = NONE
-    rising: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """A world and the policies that play in it.
-
-    Attributes:
-        name: as the command line spells it.
-        title: what it is.
-        world: its situations.
-        events: how many are played; a data set may end before.
-        rows: the policies.
-        columns: what the two figures are.
-        last: how many events the second one is of; 0 for the second half.
-        seeds: how many runs each policy has: more where a run is short.
-        mode: the loop's learning mode.
-        plain: whether plain VW can play it, too.
-    """
-
-    name: str
-    title: str
-    world: World
-    events: int
-    rows: Sequence[Row]
-    columns: tuple[str, str] = ("whole run", "last 1,000")
-    last: int = 1_000
-    seeds: int = 5
-    mode: str = ONLINE
-    plain: bool = True
-
-    def figures(self, taken: Sequence[Taken]) -> Figures:
-        """The figures of a run."""
-        last = self.last or len(taken) // 2
-        if self.mode == APPRENTICE:
-            return fmean(best_is_first(taken[-last:])), fmean(drawn_is_first(taken[-last:]))
-        return self.of_rewards([each.reward for each in taken])
-
-    def of_rewards(self, rewards: Sequence[float]) -> Figures:
-        """The figures of a run, from its rewards."""
-        return fmean(rewards), fmean(rewards[-(self.last or len(rewards) // 2) :])
-
-
-DEFAULT: Final = DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT]
-PAIRS: Final = "-q Fj"
-"""Pairs of a context feature and an action's: what the tutorial of Tom and Anna writes as `-q UA`."""
-FOUND: Final = "-q :: --cubic FFj --interactions FFFj"
-"""Pairs, and two or three context features with an action's: what a search of policies finds for the coffee."""
-GREEDY, SOME, MUCH = "--epsilon 0.0", "--epsilon 0.05", "--epsilon 0.2"
-SQUARECB: Final = f"--squarecb {COST_RANGE}"
-
-
-def explored(exploration: str, interactions: str) -> str:
-    """A policy of VW's own learning rate."""
-    return f"--cb_explore_adf {exploration} --cb_type mtr {interactions}".strip()
-
+from shared.log.records import APPRENTICE
 
 IMITATED = ("best-scored is the baseline's", "drawn is the baseline's")
 
@@ -118,7 +32,7 @@ def _classes(name: str, count: int, seeds: int, published: dict[str, Least]) -> 
         "squarecb": SQUARECB,
         "cover 5 nounif": "--cover 5 --nounif --epsilon 0.0",
     }
-    rows = [Row(told, explored(how, PAIRS), published[told]) for told, how in explorations.items()]
+    rows = [Row(told, explored(explorations[told], PAIRS), figures) for told, figures in published.items()]
     columns = ("whole run", "second half")
     return Scenario(name, f"{name}, {count:,} examples", classes(name), count, rows, columns, last=0, seeds=seeds)
 
@@ -209,7 +123,9 @@ SCENARIOS: Final = {
         _classes("optdigits", 5_620, 5, _published(0.66, 0.67, 0.70, 0.83, 0.74, 0.77, 0.79, 0.91)),
         _classes("satimage", 6_435, 5, _published(0.52, 0.54, 0.60, 0.65, None, None, None, 0.71)),
         _classes("penbased", 10_992, 5, _published(0.57, 0.55, 0.71, 0.70)),
-        _classes("letter", 20_000, 5, _published(0.09, 0.15, 0.22, 0.27, None, None, None, 0.38)),
+        _classes(
+            "letter", 20_000, 5, {"epsilon 0.2": (0.09, None), "squarecb": (0.22, None), "cover 5 nounif": (0.27, 0.38)}
+        ),  # the longest
         Scenario(
             "clicks",
             "noisy clicks, 4 to 23 %",
@@ -231,10 +147,10 @@ SCENARIOS: Final = {
             places,
             3_000,
             [
-                Row("default", DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]),
+                Row("default", SLOTS),
                 Row(
                     "default with -l 0.1",
-                    DEFAULT_ARGUMENTS[Problem.MULTI_SLOT].replace("-l 0.001", "-l 0.1"),
+                    SLOTS.replace("-l 0.001", "-l 0.1"),
                     (None, 0.784),
                     (None, 0.75),
                     rising=True,
@@ -244,8 +160,8 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "apprentice",
-            "apprentice mode, a shop's rule by who shops",
-            shop(0, "dietary_preferences"),
+            "apprentice mode, where the shop goes by the shopper",
+            shop(0, "dietary_preferences", DIETS),
             5_000,
             [Row("default", DEFAULT, goal=(0.95, 0.80))],
             IMITATED,
@@ -254,8 +170,8 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "apprentice_place",
-            "apprentice mode, a shop's rule by location, one feature of seven",
-            shop(1, "location"),
+            "apprentice mode, where the shop goes by the location alone",
+            shop(1, "location", PLACES),
             5_000,
             [Row("default", DEFAULT), Row("epsilon 0.2, pairs", explored(MUCH, "-q ::"))],
             IMITATED,

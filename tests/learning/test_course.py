@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from bench.learning.course import Course
-from bench.learning.scenarios import DEFAULT, FOUND, explored
+from bench.learning.policies import DEFAULT, FOUND, explored
 from bench.learning.tutorials import tutorial
 from demo.coffee import COFFEE
 from demo.grocery import GROCERY

@@ -12,7 +12,8 @@ from bench.learning import packages
 from bench.learning.__main__ import main
 from bench.learning.packages import Package, Unavailable
 from bench.learning.report import Played, table
-from bench.learning.scenarios import SCENARIOS, Figures, Row, Scenario
+from bench.learning.scenario import Figures, Row, Scenario
+from bench.learning.scenarios import SCENARIOS
 
 SAME: list[Figures] = [(0.5, 0.6), (0.5, 0.6)]
 

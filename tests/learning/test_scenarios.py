@@ -3,7 +3,8 @@
 import pytest
 
 from bench.learning.measure import Run, measure
-from bench.learning.scenarios import SCENARIOS, Figures
+from bench.learning.scenario import Figures
+from bench.learning.scenarios import SCENARIOS
 
 ROOM = 0.03
 """How far one seed may be below what the mean of five must reach."""
@@ -43,7 +44,7 @@ def test_a_loop_reaches_its_goals(scenario: str, policy: str) -> None:
 
 
 def test_a_loop_learns_clicks_that_are_rare_and_noisy_as_plain_vw_does() -> None:
-    events = 10_000
+    events = 8_000
 
     ours = played("clicks", "squarecb, found", events)
     plain = played("clicks", "squarecb, found", events, plain=True)
