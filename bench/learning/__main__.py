@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
 
 from bench.learning import resumption
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing: list[str] = []
     with _pool(options.processes) as pool:
         asked: dict[Run, Future[Figures | str]] = {}
-        scenarios = [SCENARIOS[name] for name in names if name != RESUMPTION]
+        scenarios = [_cut(SCENARIOS[name], options) for name in names if name != RESUMPTION]
         for scenario in scenarios:
-            asked |= {run: pool.submit(measure, run) for run in _runs(scenario, options.quick)}
+            asked |= {run: pool.submit(measure, run) for run in _runs(scenario)}
         for scenario in scenarios:
             try:
                 fine = _show(scenario, asked, pool, options.quick)
@@ -69,19 +70,19 @@ def _show(scenario: Scenario, asked: Asked, pool: Executor, quick: bool) -> bool
     Raises:
         Unavailable: its data cannot be fetched.
     """
-    ours = _figures([(run, asked[run]) for run in _runs(scenario, quick)])
+    ours = _figures([(run, asked[run]) for run in _runs(scenario)])
     played = [Played(row, ours[n]) for n, row in enumerate(scenario.rows)]
     if not quick and scenario.plain:
         again = {
             run: pool.submit(measure, run._replace(plain=True))
-            for run in _runs(scenario, quick)
+            for run in _runs(scenario)
             if played[run.row].wants_plain()
         }
         plain = _figures(list(again.items()))
         played = [Played(row, ours[n], plain.get(n, ())) for n, row in enumerate(scenario.rows)]
-    low, high = bounds(scenario)
-    print(table(scenario, min(scenario.events, _events(scenario, quick)), played, (low, high), quick), flush=True)
-    return quick or not any(each.problems() for each in played)
+    chance = bounds(scenario)
+    print(table(scenario, played, chance, quick), flush=True)
+    return not any(each.problems(chance[0] if quick else None) for each in played)
 
 
 def _figures(runs: Sequence[tuple[Run, Future[Figures | str]]]) -> dict[int, list[Figures]]:
@@ -97,24 +98,32 @@ def _figures(runs: Sequence[tuple[Run, Future[Figures | str]]]) -> dict[int, lis
     return found
 
 
-def _runs(scenario: Scenario, quick: bool) -> Iterator[Run]:
-    seeds = QUICK_SEEDS if quick else scenario.seeds
+def _runs(scenario: Scenario) -> Iterator[Run]:
     for row in range(len(scenario.rows)):
-        for seed in range(seeds):
-            yield Run(scenario.name, row, seed, _events(scenario, quick))
+        for seed in range(scenario.seeds):
+            yield Run(scenario.name, row, seed, scenario.events)
 
 
-def _events(scenario: Scenario, quick: bool) -> int:
-    return QUICK_EVENTS if quick else scenario.events
+def _cut(scenario: Scenario, options: argparse.Namespace) -> Scenario:
+    """The scenario with as few seeds and events as were asked for."""
+    seeds = options.seeds or (QUICK_SEEDS if options.quick else scenario.seeds)
+    return replace(scenario, seeds=seeds, events=min(scenario.events, QUICK_EVENTS if options.quick else 10**9))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.learning", description="Measure what a loop learns.")
     parser.add_argument("scenario", nargs="*", help=f"of {', '.join(SCENARIOS)}, {RESUMPTION}; default: all")
-    parser.add_argument("--quick", action="store_true", help="two short runs of each policy, which judge nothing")
+    parser.add_argument("--quick", action="store_true", help="short runs, held to no more than that they beat chance")
+    parser.add_argument("--seeds", type=_seeds, metavar="N", help="runs of each policy (5; more of short ones)")
     parser.add_argument("--offline-ok", action="store_true", help="data that cannot be fetched does not count as short")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s")
     return parser
+
+
+def _seeds(text: str) -> int:
+    if int(text) < 2:
+        raise argparse.ArgumentTypeError("must be 2 at least, since one run tells nothing of chance")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,14 @@ class Played:
         """Whether plain VW has to play as well: published figures are missing, or of another layout or rhythm."""
         return self.row.published == (None, None) or bool(self.below_published())
 
-    def problems(self) -> list[str]:
-        """What it is short of; nothing when it is fine."""
+    def problems(self, chance: float | None = None) -> list[str]:
+        """What it is short of; nothing when it is fine.
+
+        Args:
+            chance: what a uniform choice earns, where the runs are too short to be held to anything else.
+        """
+        if chance is not None:
+            return [] if _mean(self.ours, 1) > chance else [f"chance {chance:.3f}"]
         found = []
         for column in range(2):
             mean, goal = _mean(self.ours, column), self.row.goal[column]
@@ -71,21 +77,20 @@ def _variance(runs: Sequence[Figures], column: int) -> float:
     return pvariance([run[column] for run in runs])
 
 
-def table(scenario: Scenario, events: int, played: Sequence[Played], bounds: Figures, quick: bool) -> str:
+def table(scenario: Scenario, played: Sequence[Played], bounds: Figures, quick: bool) -> str:
     """A scenario's table, in Markdown.
 
     Args:
         scenario: the scenario.
-        events: how many were played at most.
         played: its rows.
         bounds: what uniform choice and full knowledge earn.
-        quick: whether the runs are too few and too short for a judgement of their figures.
+        quick: whether the runs are too short to be held to more than chance.
     """
-    first, second = scenario.columns
+    (first, second), (low, high) = scenario.columns, bounds
     lines = [
         f"### {scenario.name}: {scenario.title}",
         "",
-        f"{events:,} events, {len(played[0].ours)} seeds. Uniform choice {bounds[0]:.3f}, all known {bounds[1]:.3f}.",
+        f"{scenario.events:,} events, {scenario.seeds} seeds. Uniform choice {low:.3f}, all known {high:.3f}.",
         "",
         f"| policy | {first} (min-max) | {second} (min-max) | published | plain VW, every 100 | verdict |",
         "|---|---|---|---|---|---|",
@@ -96,7 +101,7 @@ def table(scenario: Scenario, events: int, played: Sequence[Played], bounds: Fig
         lines.append(
             f"| {each.row.name} | {_spread(each.ours, 0)} | {_spread(each.ours, 1)} | "
             f"{published if each.row.published != (None, None) else '-'} | {plain} | "
-            f"{'too short to judge' if quick else _verdict(each)} |"
+            f"{_verdict(each, low if quick else None)} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -106,8 +111,8 @@ def _spread(runs: Sequence[Figures], column: int) -> str:
     return f"{fmean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
-def _verdict(played: Played) -> str:
-    if problems := played.problems():
+def _verdict(played: Played, chance: float | None) -> str:
+    if problems := played.problems(chance):
         return f"**short**: {', '.join(problems)}"
     goals = [f"{goal:.2f}" for goal in played.row.goal if goal is not None]
-    return f"ok, goal {', '.join(goals)}" if goals else "ok"
+    return "beats chance" if chance is not None else f"ok, goal {', '.join(goals)}" if goals else "ok"

@@ -62,10 +62,19 @@ def test_a_table_tells_means_spread_references_and_verdicts() -> None:
         Played(Row("b", "", goal=(0.9, None)), SAME, SAME),
     ]
 
-    told = table(SCENARIOS["iris"], 150, rows, (1 / 3, 1.0), quick=False).splitlines()
+    told = table(SCENARIOS["iris"], rows, (1 / 3, 1.0), quick=False).splitlines()
 
     assert "| a | 0.500 (0.400-0.600) | 0.600 (0.500-0.700) | 0.500 / - | - | ok, goal 0.55 |" in told
     assert "| b | 0.500 (0.500-0.500) | 0.600 (0.600-0.600) | - | 0.500 / 0.600 | **short**: goal 0.90 |" in told
+
+
+def test_a_quick_run_is_held_to_chance() -> None:
+    row = Row("a", "", (0.9, 0.9), (0.9, 0.9))
+
+    assert Played(row, SAME).problems(0.59) == []
+    assert Played(row, SAME).problems(0.6) == ["chance 0.600"]
+    assert "| beats chance |" in table(SCENARIOS["iris"], [Played(row, SAME)], (0.3, 1.0), quick=True)
+    assert "| **short**: chance 0.700 |" in table(SCENARIOS["iris"], [Played(row, SAME)], (0.7, 1.0), quick=True)
 
 
 def test_the_exit_code_tells_what_is_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
