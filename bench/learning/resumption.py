@@ -35,10 +35,10 @@ POLICIES: Final = {
     "synthcover": explored("--synthcover", FOUND),
     "first 100": explored("--first 100", FOUND),
     "l1, l2": f"{DEFAULT} --l1 1e-7 --l2 1e-7",
-    "bag 5": explored("--bag 5", FOUND),
-    "cover 3": explored("--cover 3", FOUND),
-    "cover 3 nounif": explored("--cover 3 --nounif", FOUND),
-    "rnd 3": explored("--rnd 3", FOUND),
+    "bag 5": explored("--bag 5", "-q ::"),
+    "cover 3": explored("--cover 3", "-q ::"),
+    "cover 3 nounif": explored("--cover 3 --nounif", "-q ::"),
+    "rnd 3": explored("--rnd 3", "-q ::"),
 }
 
 

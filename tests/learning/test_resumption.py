@@ -14,8 +14,9 @@ def test_a_saved_model_goes_on_as_the_product_promises(name: str) -> None:
         assert found == Resumed(file=True, apart=0.0, told=True)
 
 
-def test_not_every_policy_can() -> None:
-    assert not resumed(POLICIES["cb_type dr"]).file
+@pytest.mark.parametrize("name", ["cb_type dr", "bag 5", "cover 3"])
+def test_not_every_policy_can(name: str) -> None:
+    assert not resumed(POLICIES[name]).file
 
 
 def test_a_promise_that_is_not_kept_is_wrong() -> None:

@@ -26,7 +26,7 @@ def played(scenario: str, policy: str, events: int = 0, plain: bool = False) -> 
         ("coffee", "epsilon 0.2, found"),
         ("coffee", "squarecb, found"),
         ("grocery", "default"),
-        ("visitors", "squarecb"),
+        ("visitors", "squarecb, pairs"),
         ("slots", "default with -l 0.1"),
         ("apprentice", "default"),
     ],
