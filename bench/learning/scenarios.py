@@ -125,8 +125,11 @@ SCENARIOS: Final = {
         _classes("satimage", 6_435, 5, _published(0.52, 0.54, 0.60, 0.65, None, None, None, 0.71)),
         _classes("penbased", 10_992, 5, _published(0.57, 0.55, 0.71, 0.70)),
         _classes(
-            "letter", 20_000, 5, {"epsilon 0.2": (0.09, None), "squarecb": (0.22, None), "cover 5 nounif": (0.27, 0.38)}
-        ),  # the longest
+            "letter",  # without greedy: it takes longest as it is
+            20_000,
+            5,
+            {"epsilon 0.2": (0.09, None), "squarecb": (0.22, None), "cover 5 nounif": (0.27, 0.38)},
+        ),
         Scenario(
             "clicks",
             "noisy clicks, 4 to 23 %",
