@@ -15,8 +15,8 @@ import orjson
 
 from bench.learning.situation import Situation
 from shared.contract.requests import multi_slot_rank_request, rank_request
+from shared.learning.lesson import Job, learn
 from shared.learning.model import Learner, ServingModel
-from shared.learning.trainer import Job, learn
 from shared.log.buckets import Waits
 from shared.log.join import decode_events, join
 from shared.log.records import ONLINE, Observed
@@ -65,7 +65,16 @@ class Course:
         configuration = ServiceConfiguration(exploration_percentage=exploration, learning_mode=mode)
         self.loop = Loop(loop_id, configuration, learned, Waits(((0, configuration.reward_wait_time),)))
         self._job = Job(
-            loop_id, learned.training, learned.resuming, learned.lineage, self.loop.multi_slot, mode, 0, 0, 0, 0.0
+            loop_id,
+            self.loop.learned.training,
+            learned.resuming,
+            self.loop.learned.lineage,
+            self.loop.multi_slot,
+            mode,
+            0,
+            0,
+            0,
+            0.0,
         )
         self._name = name
         self._held, self._cache = Held(exploration=exploration), ActionCache()
