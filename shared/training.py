@@ -28,5 +28,11 @@ def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
         generation=checkpoint.generation,
         erased=Erased(checkpoint.erasures),
         merges=loop.policy.merges,
-        shaping=Shaping(rules, held.exploration_percentage, held.learning_mode, held.model_retrain_days),
+        shaping=Shaping(
+            rules,
+            held.exploration_percentage,
+            held.learning_mode,
+            held.model_retrain_days,
+            tuple(sorted(loop.imports)),
+        ),
     )

@@ -14,9 +14,8 @@ from msgspec import Meta
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
 from shared.contract.stories import Story
 from shared.contract.versions import ALL, Version
-from shared.edge import configurations, erasures, events, health, limits, logs, loops, models, schemas, stories
+from shared.edge import configurations, events, health, limits, loops, models, schemas, stories
 from shared.edge.calls import Operation
-from shared.log.subject import HEADER as SUBJECT
 
 CHOOSING, CONFIGURATION, EVALUATIONS = "Choosing", "Configuration", "Evaluations"
 IMPORTANCES, LOG, MODEL, RANKLOOP = "Feature importances", "Log", "Model", "Rankloop"
@@ -71,6 +70,7 @@ class Description:
 
 HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "csp-billing-usage": {"description": "As Personalizer sent it.", "required": True, "schema": {"type": "string"}},
+    "Location": {"description": "Where it is found.", "schema": {"type": "string", "format": "uri"}},
     "x-rankloop-log": {
         "description": "There where the event is not safe in the log yet; it is written on in the background.",
         "schema": {"type": "string", "enum": ["pending"]},
@@ -90,10 +90,6 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
 """Headers of successes."""
 _RANKED = ("csp-billing-usage", "x-rankloop-log")
 _EVENT_TEXT = "Counts when it comes within the loop's reward wait after its Rank; an unknown event does no harm."
-_ERASED = (
-    "Once this is answered nothing that reads the log sees any of it, and no model that is begun from then on learns "
-    "it. It goes from storage in the background. What nobody knows is erased, too: it may be on its way."
-)
 _ACTIONS = [
     {"id": "pasta", "features": [{"taste": "salty", "spice": "medium"}, {"nutrition": 5}]},
     {"id": "ice cream", "features": [{"taste": "sweet"}, {"nutrition": 2}]},
@@ -195,39 +191,6 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
     ),
     configurations.delete_policy: Description(
         CONFIGURATION, "Go back to the default learning policy", answer=PolicyContract
-    ),
-    logs.delete_logs: Description(
-        LOG, "Delete the log", 204, details="What is not joined yet is not learned. It takes up to 5 s."
-    ),
-    logs.get_log_properties: Description(LOG, "Get the days of the log", answer=schemas.LogsProperties),
-    erasures.erase_event: Description(
-        LOG,
-        "Erase an event",
-        202,
-        erasures.ErasureContract,
-        ("BadRequest",),
-        ("Operation-Location",),
-        details=f"With all of its rewards and activations. {_ERASED}",
-    ),
-    erasures.erase_subject: Description(
-        LOG,
-        "Erase all events of a subject",
-        202,
-        erasures.ErasureContract,
-        ("BadRequest",),
-        ("Operation-Location",),
-        details=f"Those that were ranked with the subject in the header {SUBJECT}. {_ERASED}",
-    ),
-    erasures.list_erasures: Description(LOG, "List erasures", answer=erasures.ErasureList),
-    erasures.get_erasure: Description(
-        LOG, "Get what became of an erasure", answer=erasures.ErasureContract, codes=("ResourceNotFound",)
-    ),
-    logs.upload: Description(
-        LOG,
-        "Upload a log of local inference",
-        None,
-        codes=("InvalidApiAccess",),
-        details="Always refused with InvalidApiAccess: call rank and reward in its place.",
     ),
     models.get_model: Description(
         MODEL,

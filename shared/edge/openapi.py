@@ -21,6 +21,7 @@ from shared.edge import events
 from shared.edge.calls import Reply
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS, Description
 from shared.edge.job_descriptions import JOBS
+from shared.edge.log_descriptions import LOGS
 from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
 from shared.edge.schemas import HAND_WRITTEN, ErrorResponse, RankableAction
@@ -34,7 +35,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _VERSION: Final = "1.0"
 """Of Rankloop's own operations; Personalizer's have theirs."""
 
-EVERY: Final = {**DESCRIPTIONS, **JOBS, **TRIALS, **VERSIONS}
+EVERY: Final = {**DESCRIPTIONS, **LOGS, **JOBS, **TRIALS, **VERSIONS}
 """What callers are told of every operation."""
 ANY_CALL: Final = ("Unauthorized", "Forbidden", "FrontEndNotFound", "InternalServerError", "OperationNotAllowed")
 """Codes that any operation may answer."""

@@ -23,6 +23,7 @@ IN_PATH: Final[dict[str, Any]] = {
     "erasureId": Annotated[str, Meta(min_length=1, description="As the call that began it told.")],
     "jobId": Annotated[str, Meta(min_length=1, description="As the list of jobs has it.")],
     "modelVersion": Annotated[str, Meta(min_length=1, description="The name of the version, as the list tells it.")],
+    "importId": Annotated[str, Meta(min_length=1, description="As the call that made it told.")],
     "key": Annotated[str, Meta(description="Which of the two.", extra_json_schema={"enum": list(keys.NAMES)})],
 }
 """What stands in paths, by the name of the hole."""

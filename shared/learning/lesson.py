@@ -62,6 +62,11 @@ class Job:
         """By which lines are labelled; None: as they are."""
         return self.shaping.rules if self.shaping else None
 
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Names of what is learned before the log."""
+        return self.shaping.imports if self.shaping else ()
+
     def takes(self, line: bytes) -> bool:
         """Whether a joined line is for learning."""
         return takes(line, self.mode, self.multi_slot)

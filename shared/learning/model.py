@@ -11,11 +11,12 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pylibvw
 from vowpalwabbit import Workspace, merge_models
+
+from shared.learning.model_file import as_file
 
 _parse = pylibvw.vw._parse
 _predict = pylibvw.vw.predict_multi
@@ -289,22 +290,5 @@ def _open(arguments: str) -> Workspace:
 
 
 def _load(data: bytes, options: str) -> Workspace:
-    with _as_file(data) as path:
+    with as_file(data) as path:
         return _open(f"-i {path} {options}")
-
-
-@contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
-    """A path under which VW can read the bytes; in memory where the system can."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("model")
-        try:
-            os.write(descriptor, data)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            yield file.name

@@ -5,13 +5,13 @@ What a piece takes is one message, so that it can be learned in a process of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from shared.learning.lesson import Job, Lesson, learn
 from shared.learning.model import Learner
-from shared.log import joined
+from shared.log import imports, joined
 from shared.log.erasure import Erased, Erasure
 from shared.log.join import Rules
 from shared.log.joined import DSJSON, Held, Window
@@ -30,7 +30,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
         base: the model to go on from, or None.
         before: what was learned of the pieces that went into it.
         erasures: what of the log must not be seen any more.
-        windows: in order, each with its first bucket.
+        windows: in order, each with its first bucket; 0 for a part of an import.
     """
 
     arguments: str
@@ -70,15 +70,31 @@ def cut(sizes: Mapping[Window, int], through: int, most: int = PIECE_BYTES) -> l
     return list(zip([*ends[1:], through], held, strict=True)) if held else []
 
 
-async def gather(blobs: Blobs, job: Job, start: int, end: int, base: bytes | None, before: Lesson) -> bytes:
-    """The message of the task of learning what the log holds of [start, end), going on from a model where there is one.
+async def gather(
+    blobs: Blobs,
+    job: Job,
+    imported: Sequence[tuple[str, int]],
+    span: tuple[int, int],
+    base: bytes | None,
+    before: Lesson,
+) -> bytes:
+    """The message of the task of learning parts of imports and what the log holds of a span.
+
+    Args:
+        blobs: hold them.
+        job: what it is for.
+        imported: parts, by name and number.
+        span: of the log: from the first bucket to before the last.
+        base: the model to go on from, or None.
+        before: what was learned of the pieces that went into it.
 
     Raises:
-        StorageError: a window is gone, or storage does not answer.
+        StorageError: a part or a window is gone, or storage does not answer.
     """
-    windows = [
+    windows = [(0, held) for held in await imports.fetch_all(blobs, job.loop_id, imported)]
+    windows += [
         (window.start, await joined.fetch(blobs, job.loop_id, window, DSJSON))
-        for window in await joined.windows(blobs, job.loop_id, max(start, job.since), end)
+        for window in await joined.windows(blobs, job.loop_id, max(span[0], job.since), span[1])
     ]
     erasures = list(job.erased.erasures)
     task = Task(job.arguments, job.resuming, job.multi_slot, job.mode, job.rules, base, before, erasures, windows)

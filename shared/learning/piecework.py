@@ -111,7 +111,8 @@ class Pieces:
                 raise StorageError(f"the record of model {held.base} is gone")
             base = await registry.load(self._blobs, job.loop_id, version)
         events = before.events
-        task = await gather(self._blobs, job, *held.spans[number], base, before)
+        imported = held.imported[number] if number < len(held.imported) else []
+        task = await gather(self._blobs, job, imported, held.spans[number], base, before)
         done = await (self._apart(task) if apart else asyncio.to_thread(learn_task, task))
         lesson = msgspec.msgpack.decode(done, type=Learned).lesson
         new = await renewal.keep(self._blobs, job.loop_id, held, number, done)

@@ -110,6 +110,8 @@ class Rebuilder:
                 raise Gone(f"Model version {step.version} is not stored any more, and was not made from the log.")
             if step.shards:
                 raise Gone(f"Model version {step.version} is not stored any more, and was merged of several.")
+            if step.learned_imports:
+                raise Gone(f"Model version {step.version} is not stored any more, and had learned imports.")
             if step.learned_from < since:
                 raise Gone(f"Model version {version.version} was not kept, and the log that it learned is deleted.")
             if lines > MAX_LINES:

@@ -90,6 +90,11 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     format: int = 1
 
     @property
+    def learned_imports(self) -> bool:
+        """Whether it learned more than the log: imports, which may be deleted."""
+        return self.base is None and self.shaping is not None and bool(self.shaping.imports)
+
+    @property
     def lines(self) -> int:
         """How many lines are read to make it from its base."""
         return self.learned + self.skipped + self.refused

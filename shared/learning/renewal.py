@@ -19,7 +19,7 @@ from shared.learning.lesson import Job, Lesson
 from shared.learning.pieces import PIECE_BYTES, Learned, cut
 from shared.learning.registry import Version
 from shared.learning.shaping import Shaping, cause
-from shared.log import joined
+from shared.log import imports, joined
 from shared.log.joined import DSJSON
 from shared.storage import Blobs, Conflict, documents
 
@@ -36,8 +36,9 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         created: when it was planned first, in seconds since the epoch.
         base: the imported version from whose bytes it begins, or None for nothing.
         start, through: the buckets of the log that are learned: from the first one to before the last.
-        ends: where each piece of the log ends, in order.
-        sizes: compressed bytes of the log in each.
+        imported: the parts of imports that each of the first pieces learns, by name and number.
+        ends: where each piece of the log ends, in order; of those that hold none of it, where it begins.
+        sizes: compressed bytes of what each piece learns.
         merged: whether pieces are learned apart, to be merged; else each goes on from the one before.
         generation: of the log; see `Checkpoint`.
         sent: when pieces were last given to others, in seconds since the epoch; 0 for never.
@@ -56,6 +57,7 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     base: str | None = None
     start: int = 0
     through: int = 0
+    imported: list[list[tuple[str, int]]] = []
     ends: list[int] = []
     sizes: list[int] = []
     merged: bool = False
@@ -122,7 +124,14 @@ async def plan(blobs: Blobs, job: Job, current: Version, now: float) -> Renewal:
     begins = job.watermark - job.retrain_days * 86_400 if job.retrain_days else 0
     start = max(0, begins, job.since, base.trained_through if base else 0)
     windows = (await joined.sizes(blobs, job.loop_id, start, job.watermark))[DSJSON]
+    first = next(iter(windows)).start if windows else start
+    imported = imports.batches(await imports.sizes(blobs, job.loop_id, job.imports), PIECE_BYTES)
     pieces = cut(windows, job.watermark, PIECE_BYTES)
+    if imported and pieces and imported[-1][1] + pieces[0][1] <= PIECE_BYTES:
+        pieces[0] = (pieces[0][0], imported[-1][1] + pieces[0][1])  # one piece of both
+        pieces = [*((first, size) for _, size in imported[:-1]), *pieces]
+    else:
+        pieces = [*((first, size) for _, size in imported), *pieces]
     return Renewal(
         job=jobs.new_id(now, f"{KIND} {job.loop_id} {current.version} {job.watermark} {why}"),
         lineage=job.lineage,
@@ -131,8 +140,9 @@ async def plan(blobs: Blobs, job: Job, current: Version, now: float) -> Renewal:
         cause=why,
         created=now,
         base=base.version if base else None,
-        start=next(iter(windows)).start if windows else start,
+        start=first,
         through=job.watermark,
+        imported=[parts for parts, _ in imported],
         ends=[end for end, _ in pieces],
         sizes=[size for _, size in pieces],
         merged=job.merges and base is None and len(pieces) > 1,

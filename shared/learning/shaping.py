@@ -8,7 +8,7 @@ from shared.contract import durations
 from shared.log.join import Rules
 
 
-class Shaping(msgspec.Struct, frozen=True, rename="camel"):
+class Shaping(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What a loop's settings say of its model, besides the policy.
 
     Attributes:
@@ -17,12 +17,14 @@ class Shaping(msgspec.Struct, frozen=True, rename="camel"):
         exploration: the share of decisions drawn from all actions.
         mode: the learning mode; events of another one are left out.
         retrain_days: days of log that a new model is built from; 0 for the whole log.
+        imports: names of what it learns before the log; see `shared.log.imports`.
     """
 
     rules: Rules
     exploration: float
     mode: str
     retrain_days: int
+    imports: tuple[str, ...] = ()
 
 
 def _spelled(shaping: Shaping) -> dict[str, str]:
@@ -36,6 +38,7 @@ def _spelled(shaping: Shaping) -> dict[str, str]:
         "explorationPercentage": f"{shaping.exploration:g}",
         "learningMode": shaping.mode,
         "modelRetrainDays": str(shaping.retrain_days),
+        "imports": ", ".join(shaping.imports) or "none",
     }
 
 

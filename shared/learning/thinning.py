@@ -207,5 +207,5 @@ def expendable(
         # The log goes by days: what made the version must not go before the last event that it ranked.
         and begins // DAY == until // DAY
         and resumes(version.arguments)
-        and not any(step.shards for step in way)
+        and not any(step.shards or step.learned_imports for step in way)
     )

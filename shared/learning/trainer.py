@@ -12,6 +12,8 @@ import logging
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from shared.counters import Counters
 from shared.learning import pointer as pointers
 from shared.learning import registry
@@ -77,14 +79,15 @@ class Trainer:
             pointer, etag = await pointers.read(self._blobs, job.loop_id)
             current = pointer.head if pointer else None
             try:
-                going_on = job
-                if current is not None:
-                    look = await self._renewer.look(job, current, etag, renews(job, current), now)
+                going_on, replaced = job, current or (nothing(job) if job.imports else None)
+                if replaced is not None:
+                    look = await self._renewer.look(job, replaced, etag, renews(job, replaced), now)
                     if look.published:
                         continue
                     if look.job is None:
                         return look.again
                     going_on = look.job
+                if current is not None:
                     if current.trained_through >= job.watermark:
                         return None
                     due = next_export(current.created, job.export_frequency)
@@ -151,6 +154,12 @@ class Trainer:
         self._counters.add("train.refused", made.lesson.refused)
 
 
+def nothing(job: Job) -> Version:
+    """What a loop without a model has in place of one, where there is something to begin with."""
+    shaping = job.shaping and msgspec.structs.replace(job.shaping, imports=())
+    return Version("", "", job.arguments, 0, 0, None, 0.0, 0.0, lineage=job.lineage, shaping=shaping)
+
+
 def renews(job: Job, current: Version) -> bool:
     """Whether a new model is due, since what shapes the loop's has changed. A deleted model stays deleted.
 
@@ -164,7 +173,7 @@ def _version(job: Job, current: Version | None, made: Made, now: float) -> Versi
     base, lesson = made.base, made.lesson
     events = (base.events if base else 0) + lesson.events
     earned = ((base.reward or 0.0) * base.events if base else 0.0) - lesson.loss
-    before = None if current is None or current.blank else current
+    before = None if current is None or current.blank or not current.created else current
     name = registry.version_name(made.through, made.model)
     return Version(
         version=name,

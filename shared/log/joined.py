@@ -74,15 +74,27 @@ async def write(
     """
     if not lines:
         return True
-    sha256 = hashlib.sha256(b"\n".join(lines)).hexdigest()
-    path = window_path(loop_id, window, kind)
+    path, packed = window_path(loop_id, window, kind), pack(lines, labels)
     try:
-        known = {"labels": labels} if labels else {}
-        await blobs.put(path, compress(lines), metadata={"n": str(len(lines)), "sha256": sha256, **known})
+        await blobs.put(path, packed.data, metadata=packed.metadata)
     except Conflict:
         held = await blobs.get(path)
-        return held is not None and held.metadata.get("sha256") == sha256
+        return held is not None and held.metadata.get("sha256") == packed.metadata["sha256"]
     return True
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """Lines as a blob: its bytes, and metadata that tell whether they are damaged."""
+
+    data: bytes
+    metadata: dict[str, str]
+
+
+def pack(lines: Sequence[bytes], labels: str = "") -> Packed:
+    """The blob of some lines; see `write`."""
+    sha256 = hashlib.sha256(b"\n".join(lines)).hexdigest()
+    known = {"labels": labels} if labels else {}
+    return Packed(compress(lines), {"n": str(len(lines)), "sha256": sha256, **known})
 
 
 async def write_index(blobs: Blobs, loop_id: str, window: Window, table: Table) -> None:
@@ -251,7 +263,7 @@ class Held(msgspec.Struct, frozen=True):
         text = decompress(self.data)
         if hashlib.sha256(text).hexdigest() != self.sha256:
             raise StorageError(f"{self.path} is damaged: its hash is not the one it was written with")
-        return text.split(b"\n")
+        return text.split(b"\n") if text else []
 
 
 async def fetch(blobs: Blobs, loop_id: str, window: Window, kind: str) -> Held:
@@ -260,7 +272,11 @@ async def fetch(blobs: Blobs, loop_id: str, window: Window, kind: str) -> Held:
     Raises:
         StorageError: the blob is gone.
     """
-    path = window_path(loop_id, window, kind)
+    return await fetch_path(blobs, window_path(loop_id, window, kind))
+
+
+async def fetch_path(blobs: Blobs, path: str) -> Held:
+    """What a blob of lines holds; see `fetch`."""
     blob = await blobs.get(path)
     if blob is None:
         raise StorageError(f"{path} is gone")

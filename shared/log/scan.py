@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from shared.log import index, joined, rows, scrub, slices
+from shared.log import imports, index, joined, rows, scrub, slices
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased, Erasure
 from shared.log.joined import INDEX, Window
@@ -16,9 +16,9 @@ from shared.log.records import unmark
 from shared.log.scrub import Event, Gone, Kinds
 from shared.storage import Blobs, Row, Tables
 
-_JOURNAL, _MAIL, _LOG, END = "0/", "1/", "2/", "3"
+_JOURNAL, _MAIL, _LOG, _IMPORTS, END = "0/", "1/", "2/", "3/", "4"
 """How a cursor begins: in the journal a table and a partition follow, in mail and in the joined log when a slice or a
-window starts."""
+window starts, in imports a part."""
 _AT_ONCE = 16
 """Windows that are looked into at once by their indexes. Of whole ones, of 250 MB or so, one is held at a time."""
 _FEW = 8
@@ -114,12 +114,18 @@ class Scan:
             for one in await slices.stored(self._blobs, self._loop_id, slices.MAIL):
                 if f"{_MAIL}{one.start:010d}" > done:
                     yield f"{_MAIL}{one.start:010d}", [self._mail(one)]
-        if done < END:
+        if done < _IMPORTS:
             every = sorted((await joined.stored(self._blobs, self._loop_id)).items())
             ahead = [(span, kinds) for span, kinds in every if f"{_LOG}{span[0]:010d}" > done]
             for n in range(0, len(ahead), _AT_ONCE):
                 group = ahead[n : n + _AT_ONCE]
                 yield f"{_LOG}{group[-1][0][0]:010d}", [self._window(*one) for one in group]
+            yield _IMPORTS, []
+        if done < END:
+            for part in await imports.generations(self._blobs, self._loop_id):
+                cursor = f"{_IMPORTS}{part.name}/{part.number:05d}.{part.generation:010d}"
+                if cursor > done:
+                    yield cursor, [self._import(part)]
             yield END, []
 
     async def _partitions(self, table: str, start: str) -> AsyncIterator[tuple[str, list[Row]]]:
@@ -158,6 +164,13 @@ class Scan:
     async def _mail(self, held: slices.Slice) -> Seen:
         """Look into the mail of a slice."""
         return Seen(await scrub.mail(self._blobs, self._loop_id, held, self._aim.erased))
+
+    async def _import(self, part: imports.Part) -> Seen:
+        """Look into a part of an import: a few, so there is no index of them."""
+        if not self._aim.removes(0, part.generation):
+            return Seen()
+        generation = self._aim.checkpoint.generation
+        return Seen(await scrub.imported(self._blobs, self._loop_id, part, generation, self._aim.erased))
 
     async def _window(self, span: tuple[int, int], stored: Kinds) -> Seen:
         """Look into a window of the joined log."""

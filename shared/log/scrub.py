@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from shared.log import index, joined, rows, slices
+from shared.log import imports, index, joined, rows, slices
 from shared.log.erasure import Erased, decode_line
+from shared.log.imports import Part
 from shared.log.joined import DSJSON, INDEX, OBSERVATIONS, Window
 from shared.log.records import MARK_BYTES, Observed, decode_observed, decode_ranked, mark, readable
 from shared.log.slices import Slice
@@ -122,6 +123,24 @@ async def window(
     await joined.write_index(blobs, loop_id, after, index.of_lines(left[DSJSON], left[OBSERVATIONS]))
     await delete(blobs, loop_id, span, older(kinds, generation))
     return gone
+
+
+async def imported(blobs: Blobs, loop_id: str, part: Part, generation: int, erased: Erased) -> Gone:
+    """Write what is left of a part of an import as a generation, and delete it; nothing where a later one stands.
+
+    Args:
+        blobs: hold the imports.
+        loop_id: the loop.
+        part: the part, of a state before that generation.
+        generation: of what is written.
+        erased: what goes.
+    """
+    lines = await imports.read_whole(blobs, loop_id, part)
+    left = erased.joined(lines, 0)
+    if len(left) == len(lines):
+        return Gone()
+    await imports.replace_part(blobs, loop_id, part, generation, left)
+    return Gone(_events(set(lines) - set(left)))
 
 
 def ranked(row: Row, lines: list[bytes]) -> list[Event | None]:

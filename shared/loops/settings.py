@@ -37,6 +37,7 @@ class Loop:
         holdback: the share of its decisions that are kept from the model.
         apprentice: when it was last turned to Apprentice mode, in seconds since the epoch; 0 where it was before that
             was written down, None where it never was.
+        imports: names of what it learns before its log; see `shared.log.imports`.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Loop:
     limits: Limits = PERSONALIZERS
     holdback: Holdback = NOBODY
     apprentice: float | None = None
+    imports: frozenset[str] = frozenset()
 
     def rules(self) -> LoopRules:
         """The loop as the join sees it."""
@@ -77,6 +79,7 @@ class _Settings(msgspec.Struct):
     limits: Limits = PERSONALIZERS
     holdback: Holdback = NOBODY
     apprentice: float | None = None
+    imports: list[str] = []
     format: int = documents.FORMAT
 
 
@@ -106,6 +109,7 @@ def encode(loop: Loop, held: bytes = b"{}") -> bytes:
         loop.limits,
         loop.holdback,
         loop.apprentice,
+        sorted(loop.imports),
     )
     before, now = orjson.loads(held), msgspec.to_builtins(known)
     inner = {name: {**before.get(name, {}), **now[name]} for name in _INNER}
@@ -141,4 +145,5 @@ def decode(loop_id: str, data: bytes, etag: str) -> Loop:
         held.limits,
         held.holdback,
         held.apprentice,
+        frozenset(held.imports),
     )

@@ -48,7 +48,7 @@ def decide_slots(
     held.meet(initials)
     event_id = request.event_id or new_event_id(loop.id)
     seeds = [(event_id + slot.id).replace("\0", "_") for slot in slots]
-    built = example(context, actions, _elements(slots, seeds, allowed, features, len(actions)))
+    built = example(context, actions, elements(slots, seeds, allowed, features, len(actions)))
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids(ids)
     names = [slot.id for slot in slots]
@@ -157,14 +157,22 @@ def _unknown(where: str, action: str) -> ApiError:
     return ApiError("InvalidRankRequest", f"{where} must name actions of the request; {action[:64]!r} is none.", where)
 
 
-def _elements(
+def elements(
     slots: Sequence[SlotRequest],
     seeds: Sequence[str],
     allowed: Sequence[Sequence[int]],
     features: Sequence[Context],
     count: int,
 ) -> list[bytes]:
-    """The elements of `_slots` in the example (contract 6); the tag makes VW's draw repeatable."""
+    """The elements of `_slots` in the example (contract 6); the tag makes VW's draw repeatable.
+
+    Args:
+        slots: as they were asked for.
+        seeds: of their draws.
+        allowed: the actions that each admits, ascending.
+        features: of each, sanitised.
+        count: of the actions.
+    """
     return [
         b'{"_id":%b,"_tag":%b,%b"sj":%b}'
         % (

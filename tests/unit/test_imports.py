@@ -17,6 +17,7 @@ LAYERS = (
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
     ("shared.access", "shared.health", "shared.ranking"),
+    ("shared.warmstart",),
     ("shared.sweep", "shared.training"),
     ("shared.app",),
     ("shared.edge",),

@@ -19,6 +19,7 @@ from shared.contract.versions import ALL, BEFORE_2022, Version
 from shared.edge import openapi
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS
 from shared.edge.job_descriptions import JOBS
+from shared.edge.log_descriptions import LOGS
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
 from shared.edge.trial_descriptions import TRIALS
 from shared.edge.version_descriptions import VERSIONS
@@ -54,6 +55,7 @@ get_health get_event get_limits put_limits get_holdback put_holdback get_apprent
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
+create_import list_imports get_import delete_import
 list_versions get_version get_difference get_version_model roll_back pin unpin
 """
 # The second one is left without an action where the first one takes b.
@@ -107,9 +109,9 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 143
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 147
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
-    assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
+    assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(LOGS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
 
 
 def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None:
