@@ -38,7 +38,7 @@ ROUND = 120
 """Kills of a round of the soak, behind which everything is looked at."""
 WANDERING = 20
 """Kills at points drawn by lot that `make test` adds where there are few others, while rows grow old enough to go."""
-MATRIX_SECONDS = 400.0
+MATRIX_SECONDS = 900.0
 QUIET = 5.0
 """Seconds without a new point, after which those are made to come about that need a crash first."""
 OLD = 5.0
