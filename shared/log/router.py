@@ -118,12 +118,12 @@ class Router:
         path = slices.path(loop_id, held, RANKS)
         if path in await self._blobs.names(path):
             return
-        load = self._load()
+        load, erased = self._load(), await erasure.load(self._blobs, checkpoint.erasures)
         marks: defaultdict[int, list[bytes]] = defaultdict(list)
         columns = ("PartitionKey", "RowKey", "n", "s", "h")
         async for row in self._reader.read(loop_id, "rank", held.start, held.end, checkpoint.shards, columns):
             load.add("rank", row)
-            marks[rows.bucket_of(row)].append(bytes(row["h"]))  # type: ignore[arg-type]
+            marks[rows.bucket_of(row)].append(erased.marks(bytes(row["h"])))  # type: ignore[arg-type]
         async for row in self._observations(loop_id, checkpoint, held.start, held.end):
             load.add("obs", row)
 

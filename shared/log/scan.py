@@ -111,9 +111,9 @@ class Scan:
                         await scrub.orphans(self._tables, self._blobs, table, self._aim.closed)
                         yield before + "~", []
         if done < _LOG:
-            for one in await slices.stored(self._blobs, self._loop_id, slices.MAIL):
+            for one in await slices.stored(self._blobs, self._loop_id, *slices.KINDS):
                 if f"{_MAIL}{one.start:010d}" > done:
-                    yield f"{_MAIL}{one.start:010d}", [self._mail(one)]
+                    yield f"{_MAIL}{one.start:010d}", [self._slice(one)]
         if done < _IMPORTS:
             every = sorted((await joined.stored(self._blobs, self._loop_id)).items())
             ahead = [(span, kinds) for span, kinds in every if f"{_LOG}{span[0]:010d}" > done]
@@ -161,9 +161,11 @@ class Scan:
             seen.gone = await scrub.row(self._tables, self._blobs, table, row, aim.erased)
         return seen
 
-    async def _mail(self, held: slices.Slice) -> Seen:
-        """Look into the mail of a slice."""
-        return Seen(await scrub.mail(self._blobs, self._loop_id, held, self._aim.erased))
+    async def _slice(self, held: slices.Slice) -> Seen:
+        """Look into a slice: its events, and its mail."""
+        aim = self._aim
+        await scrub.ranks(self._tables, self._blobs, self._loop_id, held, aim.checkpoint.shards, aim.erased)
+        return Seen(await scrub.mail(self._blobs, self._loop_id, held, aim.erased))
 
     async def _import(self, part: imports.Part) -> Seen:
         """Look into a part of an import: a few, so there is no index of them."""

@@ -1,4 +1,4 @@
-"""Turns a stored window, a row of the journal, or the mail of a slice, into one without what is erased.
+"""Turns a stored window, a row of the journal, or a slice, into one without what is erased.
 
 Each step may be cut off anywhere, repeated, or done by two at once. A window's blobs are never altered: what is left
 of them is written as a new generation, and the old ones are deleted. A row is replaced under its own keys, once its
@@ -15,6 +15,7 @@ from shared.log import imports, index, joined, rows, slices
 from shared.log.erasure import Erased, decode_line
 from shared.log.imports import Part
 from shared.log.joined import DSJSON, INDEX, OBSERVATIONS, Window
+from shared.log.reader import Reader
 from shared.log.records import MARK_BYTES, Observed, decode_observed, decode_ranked, mark, readable
 from shared.log.slices import Slice
 from shared.storage import Blobs, Conflict, Row, StorageError, Tables
@@ -212,6 +213,31 @@ async def mail(blobs: Blobs, loop_id: str, held: Slice, erased: Erased) -> Gone:
     if gone:
         await blobs.put(path, slices.encode(parts), blob.etag)
     return gone
+
+
+async def ranks(tables: Tables, blobs: Blobs, loop_id: str, held: Slice, shards: Sequence[int], erased: Erased) -> None:
+    """Replace the events of a slice by those that are still in the journal, where any of them is erased.
+
+    Call it when the journal's rows are without what is erased. Its windows stay as they are.
+
+    Raises:
+        Conflict: another run has replaced it meanwhile.
+    """
+    path = slices.path(loop_id, held, slices.RANKS)
+    blob = await blobs.get(path)
+    parts = slices.decode(blob.data) if blob else []
+    left = []
+    for part in parts:
+        if slices.holds(part, erased.digests):
+            # One that was ranked again since then stays.
+            columns = ("PartitionKey", "RowKey", "h")
+            held_rows = Reader(tables).read(loop_id, "rank", part.start, part.end, shards, columns)
+            marks = [erased.marks(bytes(row["h"])) async for row in held_rows]  # type: ignore[arg-type]
+            left.append(part._replace(data=slices.digests(marks)))
+        else:
+            left.append(part)
+    if blob and left != parts:
+        await blobs.put(path, slices.encode(left), blob.etag)
 
 
 async def orphans(tables: Tables, blobs: Blobs, table: str, closed: int) -> None:

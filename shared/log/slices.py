@@ -121,6 +121,12 @@ def digests(marks: Iterable[bytes]) -> bytes:
     return np.unique(events).astype(DIGEST).tobytes()
 
 
+def holds(part: Part, digests: Iterable[bytes]) -> bool:
+    """Whether a part of `ranks` has any of some digests."""
+    wanted = np.array([int.from_bytes(digest) for digest in digests], np.uint64)
+    return bool(np.isin(np.frombuffer(part.data, DIGEST).astype(np.uint64), wanted).any())
+
+
 class Letters:
     """The observations of a slice, to be found by their events' digests."""
 
@@ -168,10 +174,10 @@ class Letters:
         return [self._lines[n] for n in found.tolist()]
 
 
-async def stored(blobs: Blobs, loop_id: str, kind: str) -> list[Slice]:
-    """The slices of which a kind is stored, in order."""
-    names = await blobs.names(folder(loop_id))
-    return sorted(held for name in names if name.endswith(f".{kind}") and (held := slice_of(name)) is not None)
+async def stored(blobs: Blobs, loop_id: str, *kinds: str) -> list[Slice]:
+    """The slices of which any of some kinds is stored, in order."""
+    names = [name for name in await blobs.names(folder(loop_id)) if name.rpartition(".")[2] in kinds]
+    return sorted({held for name in names if (held := slice_of(name)) is not None})
 
 
 async def drop(blobs: Blobs, loop_id: str, before: int) -> int:

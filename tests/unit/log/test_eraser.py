@@ -25,7 +25,7 @@ from shared.log.join import LoopRules
 from shared.log.joined import DSJSON, INDEX, OBSERVATIONS, Window
 from shared.log.joiner import Joiner
 from shared.log.records import digest_of
-from shared.log.slices import MAIL
+from shared.log.slices import MAIL, RANKS
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import StorageError, Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
@@ -252,13 +252,46 @@ async def test_mail_of_long_waits_is_rewritten_before_its_windows_are_joined(
     now = T0 + asked + 100
     assert await world.erase(now) is not None
     assert [name for name in names if any([name.encode() in piece async for piece in world.stored()])] == []
+    assert [name for name in names if digest_of(name) in await events_of_slices(world)] == []
     await world.join(now + 2000)
+    assert [name for name in names if digest_of(name) in await events_of_slices(world)] == []
     await world.finish(T0 + 10 * LATER)
 
     kept = [r for r in records if r.id not in names]
     await same_log(world, await told(kept, LONG))
     assert await world.residue(*names, ANN if kind == "subject" else VICTIM) == []
     assert world.counters["join.late_rows"] == 0
+
+
+async def events_of_slices(world: World) -> list[bytes]:
+    """The digests that slices hold of the events whose rewards they route."""
+    found = []
+    for held in await slices.stored(world.blobs, LOOP, RANKS):
+        blob = await world.blobs.get(slices.path(LOOP, held, RANKS))
+        assert blob is not None
+        for part in slices.decode(blob.data):
+            found += [part.data[n : n + 8] for n in range(0, len(part.data), 8)]
+    return found
+
+
+@pytest.mark.parametrize("routed", [False, True], ids=["before it is routed", "when it is routed"])
+async def test_slices_forget_the_events_that_are_erased_and_no_others(routed: bool) -> None:
+    other, again = Rank("other", T0 + 2.0), Rank("again", T0 + 200.0)
+    world = World(waits=LONG)
+    await world.write([Rank(VICTIM, T0 + 1.0), other, Rank("again", T0 + 3.0), again])
+    if routed:
+        await world.join(T0 + 900)
+        assert digest_of(VICTIM) in await events_of_slices(world)
+    await world.ask("event", VICTIM, T0 + 140.0)
+    await world.ask("event", "again", T0 + 140.0)  # of which the second one, in the same window, is another event
+    await world.join(T0 + 900)
+    assert routed == (digest_of(VICTIM) in await events_of_slices(world))
+
+    assert await world.erase(T0 + 900) is not None
+
+    assert set(await events_of_slices(world)) == {digest_of("other"), digest_of("again")}
+    await world.finish(T0 + 10 * LATER)
+    await same_log(world, await told([other, again], LONG))
 
 
 async def test_what_has_another_generation_is_still_indexed_and_read(world: World) -> None:
