@@ -77,6 +77,7 @@ class Course:
             0.0,
         )
         self._name = name
+        self._learner: Learner | None = None
         self._held, self._cache = Held(exploration=exploration), ActionCache()
         self._events = 0
         self._lines: list[bytes] = []
@@ -92,6 +93,8 @@ class Course:
 
     def close(self) -> None:
         """Free VW's memory."""
+        if self._learner:
+            self._learner.close()
         if self._held.model:
             self._held.model.close()
 
@@ -121,11 +124,14 @@ class Course:
 
     def _lesson(self) -> None:
         self.learned = join(decode_events(self._lines), self._observed, [], self.loop.rules().at(0)).lines
-        # As each run of the train timer does; not every policy forgets nothing between its model's file and the next.
-        learner = Learner(self._job.arguments, self.model or None, self._job.resuming)
+        # Each run of the train timer loads the model's file. Where that changes nothing it is left out, to save time.
+        learner = self._learner or Learner(self._job.arguments, self.model or None, self._job.resuming)
         lesson = learn(learner, self.learned, self._job)
         self.model = learner.save()
-        learner.close()
+        if self.loop.policy.resumes:
+            self._learner = learner
+        else:
+            learner.close()
         if lesson.events != STEP:
             raise RuntimeError(f"of {STEP} events {lesson.events} were learned, {lesson.refused} refused")
         self._lines, self._observed = [], []

@@ -13,6 +13,8 @@ PAIRS: Final = "-q Fj"
 FOUND: Final = "-q :: --cubic FFj --interactions FFFj"
 """Pairs, and two or three context features with an action's: what a search of policies finds for the coffee."""
 GREEDY, SOME, MUCH, SQUARECB = "--epsilon 0.0", "--epsilon 0.05", "--epsilon 0.2", "--squarecb"
+REGCB = "--regcb --cb_min_cost -1 --cb_max_cost 0"
+"""The one exploration that reads the range of costs; this one is that of rewards from 0 to 1."""
 
 
 def explored(exploration: str, interactions: str) -> str:

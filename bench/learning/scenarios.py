@@ -13,7 +13,7 @@ from bench.learning.clicks import clicks
 from bench.learning.films import films
 from bench.learning.imitation import DIETS, PLACES, shop
 from bench.learning.places import places
-from bench.learning.policies import DEFAULT, FOUND, GREEDY, MUCH, PAIRS, SLOTS, SOME, SQUARECB, explored
+from bench.learning.policies import DEFAULT, FOUND, GREEDY, MUCH, PAIRS, REGCB, SLOTS, SOME, SQUARECB, explored
 from bench.learning.scenario import Least, Row, Scenario
 from bench.learning.situation import World
 from bench.learning.tutorials import tutorial
@@ -72,6 +72,8 @@ SCENARIOS: Final = {
                 Row("squarecb, pairs", explored(SQUARECB, "-q ::"), (None, 0.976), (0.92, None)),
                 Row("softmax lambda 10", explored("--softmax --lambda 10", PAIRS), (0.954, 0.985)),
                 Row("cover 3 nounif", explored("--cover 3 --nounif", PAIRS), (0.846, 0.863)),
+                Row("regcb, costs -1 to 1", explored("--regcb --cb_min_cost -1 --cb_max_cost 1", PAIRS)),
+                Row("regcb, costs -1 to 0", explored(REGCB, PAIRS), (0.652, None)),
                 Row("bag 5 greedify", explored("--bag 5 --greedify --epsilon 0.0", PAIRS), (0.643, None)),
             ],
         ),
@@ -111,6 +113,7 @@ SCENARIOS: Final = {
                 Row("greedy", explored(GREEDY, PAIRS), (0.751, 0.776)),
                 Row("squarecb", explored(SQUARECB, PAIRS), (0.734, 0.756)),
                 Row("squarecb, gamma 100", explored(f"{SQUARECB} --gamma_scale 100", PAIRS), (0.744, 0.771)),
+                Row("regcb, costs -1 to 0", explored(REGCB, PAIRS), (0.752, 0.776)),
             ],
             ("whole run", "last quarter"),
             last=5_000,
