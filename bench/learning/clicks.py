@@ -46,4 +46,4 @@ def clicks(chance: random.Random) -> Iterator[Situation]:
     while True:
         situation = chance.choice(READERS), chance.choice(TIMES)
         clicked = {article: float(chance.random() < rate) for article, rate in table[situation].items()}
-        yield Situation(contexts[situation], actions, clicked)
+        yield Situation(contexts[situation], actions, clicked, expected=table[situation])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import islice
 from statistics import fmean
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from bench.learning.course import STEP, Course
 from bench.learning.packages import Unavailable
 from bench.learning.scenario import Figures, Scenario
 from bench.learning.scenarios import SCENARIOS
-from bench.learning.situation import Situation
 from demo.grocery import GROCERY
 from shared.log.records import APPRENTICE
 
@@ -62,6 +60,5 @@ def bounds(scenario: Scenario, events: int = 2_000) -> Figures:
     """
     if scenario.mode == APPRENTICE:
         return 1 / len(GROCERY.actions), 1.0
-    seen: Iterator[Situation] = islice(scenario.world(random.Random(0)), events)
-    pairs = [(fmean(situation.rewards.values()), max(situation.rewards.values())) for situation in seen]
-    return fmean(low for low, _ in pairs), fmean(high for _, high in pairs)
+    seen = [situation.expected or situation.rewards for situation in islice(scenario.world(random.Random(0)), events)]
+    return fmean(fmean(earned.values()) for earned in seen), fmean(max(earned.values()) for earned in seen)

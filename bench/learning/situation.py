@@ -21,12 +21,14 @@ class Situation:
         actions: the `actions` of the rank call as JSON, so that those that always come are written once.
         rewards: what each action earns here, by its id; in multi-slot by the slot's id, a slash and the action's.
         slots: the `slots` of a multi-slot rank call as JSON, or None.
+        expected: what each action earns on average, where what it earns is drawn.
     """
 
     context: Sequence[Features]
     actions: bytes
     rewards: Mapping[str, float]
     slots: bytes | None = None
+    expected: Mapping[str, float] | None = None
 
     def body(self, event_id: str) -> bytes:
         """The rank call.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.learning.measure import Run, measure
+from bench.learning.measure import Run, bounds, measure
 from bench.learning.scenario import Figures
 from bench.learning.scenarios import SCENARIOS
 
@@ -51,3 +51,10 @@ def test_a_loop_learns_clicks_that_are_rare_and_noisy_as_plain_vw_does() -> None
 
     assert ours[1] >= 0.16  # a uniform choice earns 0.085, full knowledge 0.203
     assert ours[1] >= plain[1] - ROOM
+
+
+def test_full_knowledge_of_what_is_drawn_is_that_of_its_rates() -> None:
+    low, high = bounds(SCENARIOS["clicks"])
+
+    assert low == pytest.approx(0.085, abs=0.001)
+    assert high == pytest.approx(0.203, abs=0.002)
