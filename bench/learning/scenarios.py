@@ -113,7 +113,6 @@ SCENARIOS: Final = {
                 Row("greedy", explored(GREEDY, PAIRS), (0.751, 0.776)),
                 Row("squarecb", explored(SQUARECB, PAIRS), (0.734, 0.756)),
                 Row("squarecb, gamma 100", explored(f"{SQUARECB} --gamma_scale 100", PAIRS), (0.744, 0.771)),
-                Row("regcb, costs -1 to 0", explored(REGCB, PAIRS), (0.752, 0.776)),
             ],
             ("whole run", "last quarter"),
             last=5_000,
