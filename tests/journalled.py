@@ -185,6 +185,9 @@ class WatchedTables:
         at: float = await self._pass(f"put {table}", self._tables.put(table, row))
         return at
 
+    async def replace(self, table: str, row: Row, etag: str) -> None:
+        await self._pass(f"replace {table}", self._tables.replace(table, row, etag))
+
     async def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
     ) -> AsyncIterator[tuple[Row, str]]:

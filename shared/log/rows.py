@@ -112,6 +112,11 @@ def overflow_path(key: RowKey) -> str:
     return f"journal/{key.table}/{key.partition}/{key.row}"
 
 
+def extent(lines: Sequence[bytes]) -> dict[str, str]:
+    """The metadata of a blob at `overflow_path` that is written in place of another one: how much is in it."""
+    return {"n": str(len(lines)), "s": str(sum(map(len, lines)))}
+
+
 async def lines(row: Row, blobs: Blobs) -> list[bytes]:
     """The lines of a row, in the order they were written.
 
@@ -125,6 +130,8 @@ async def lines(row: Row, blobs: Blobs) -> list[bytes]:
         if blob is None:
             raise StorageError(f"the journal's blob {row['b']!r} is gone")
         frame = blob.data
+        # One that was replaced tells itself how much is left: its row may be replaced later, or never.
+        row = {**row, **{name: int(blob.metadata[name]) for name in ("n", "s") if name in blob.metadata}}
     else:
         frame = b"".join([bytes(row[f"d{n}"]) for n in range(CHUNKS) if f"d{n}" in row])  # type: ignore[arg-type]
     text = decompress(frame)

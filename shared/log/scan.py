@@ -107,7 +107,7 @@ class Scan:
                     if done < before + "~":
                         start = done[len(before) :] + "~" if done.startswith(before) else ""
                         async for partition, held in self._partitions(table, start):
-                            yield before + partition, [self._row(table, row) for row in held]
+                            yield before + partition, [self._row(table, *one) for one in held]
                         await scrub.orphans(self._tables, self._blobs, table, self._aim.closed)
                         yield before + "~", []
         if done < _LOG:
@@ -128,29 +128,29 @@ class Scan:
                     yield cursor, [self._import(part)]
             yield END, []
 
-    async def _partitions(self, table: str, start: str) -> AsyncIterator[tuple[str, list[Row]]]:
-        """The rows of closed buckets that are to be looked into, by partition."""
+    async def _partitions(self, table: str, start: str) -> AsyncIterator[tuple[str, list[tuple[Row, str]]]]:
+        """The rows of closed buckets that are to be looked into, each with its state, by partition."""
         aim = self._aim
         by_marks = table.startswith("rank") and not aim.sought
         columns = ("PartitionKey", "RowKey", "h") if by_marks else None
-        partition, held = "", list[Row]()
-        async for row, _ in self._tables.query(table, (start, "~"), columns):
+        partition, held = "", list[tuple[Row, str]]()
+        async for row, etag in self._tables.query(table, (start, "~"), columns):
             if row["PartitionKey"] != partition and partition:
                 yield partition, held
                 held = []
             partition = str(row["PartitionKey"])
             if rows.bucket_of_partition(partition) < aim.closed and (not by_marks or aim.hides_any(row)):
-                held.append(row)
+                held.append((row, etag))
         if partition:
             yield partition, held
 
-    async def _row(self, table: str, row: Row) -> Seen:
+    async def _row(self, table: str, row: Row, etag: str) -> Seen:
         """Look into a row of the journal, of which perhaps only the marks are known."""
         aim, seen = self._aim, Seen()
         if "f" not in row:
             key = str(row["PartitionKey"])
-            whole = [held async for held, _ in self._tables.query(table, (key, key + "~"))]
-            row = next((held for held in whole if held["RowKey"] == row["RowKey"]), row)
+            whole = [held async for held in self._tables.query(table, (key, key + "~"))]
+            row, etag = next((held for held in whole if held[0]["RowKey"] == row["RowKey"]), (row, etag))
             if "f" not in row:
                 return seen  # somebody has deleted it meanwhile
         if aim.sought and "h" in row:
@@ -158,7 +158,7 @@ class Scan:
             if any(match[1].decode() in aim.sought for match in _TAG.finditer(b"\n".join(lines))):
                 seen.found = aim.finds([event for event in scrub.ranked(row, lines) if event])
         if "h" not in row or seen.found or aim.hides_any(row):
-            seen.gone = await scrub.row(self._tables, self._blobs, table, row, aim.erased)
+            seen.gone = await scrub.row(self._tables, self._blobs, table, row, etag, aim.erased)
         return seen
 
     async def _slice(self, held: slices.Slice) -> Seen:

@@ -8,7 +8,6 @@ bucket is closed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shared.log import imports, index, joined, rows, slices
@@ -18,7 +17,7 @@ from shared.log.joined import DSJSON, INDEX, OBSERVATIONS, Window
 from shared.log.reader import Reader
 from shared.log.records import MARK_BYTES, Observed, decode_observed, decode_ranked, mark, readable
 from shared.log.slices import Slice
-from shared.storage import Blobs, Conflict, Row, StorageError, Tables
+from shared.storage import Blobs, Row, StorageError, Tables
 
 Kinds = dict[str, dict[int, int]]
 """What is stored of a window: sizes of blobs by kind and generation; see `joined.stored`."""
@@ -155,41 +154,45 @@ def ranked(row: Row, lines: list[bytes]) -> list[Event | None]:
     return found
 
 
-async def row(tables: Tables, blobs: Blobs, table: str, held: Row, erased: Erased) -> Gone:
-    """Replace a row of a closed bucket by what is left of it; delete it where nothing is."""
+async def row(tables: Tables, blobs: Blobs, table: str, held: Row, etag: str, erased: Erased) -> Gone:
+    """Replace a row of a closed bucket by what is left of it; delete it where nothing is.
+
+    Raises:
+        Conflict: it is not in the state that `etag` names any more: another run has replaced it, or is about to.
+    """
     lines = await rows.lines(held, blobs)
     gone = Gone()
+    same = len(lines) == held["n"]  # else an earlier try was cut off half done
     if "h" in held:
         every = ranked(held, lines)
         hidden = [e is not None and erased.hides(e.id, e.subject, e.time) for e in every]
         gone.events = [e for e, hide in zip(every, hidden, strict=True) if e and hide]
         left = [line for line, hide in zip(lines, hidden, strict=True) if not hide]
         marks = erased.marks(b"".join(_kept(bytes(held["h"]), hidden)))  # type: ignore[arg-type]
-        same = not gone and marks == held["h"]
+        same = same and not gone and marks == held["h"]
     else:
         left, marks = erased.observation_lines(lines), b""
         gone.observations = list(readable(decode_observed, set(lines) - set(left)))
-        same = not gone
+        same = same and not gone
     if not same:
-        await _replace(tables, blobs, rows.RowKey(table, str(held["PartitionKey"]), str(held["RowKey"])), left, marks)
+        key = rows.RowKey(table, str(held["PartitionKey"]), str(held["RowKey"]))
+        await _replace(tables, blobs, key, etag, left, marks)
     return gone
 
 
-async def _replace(tables: Tables, blobs: Blobs, key: rows.RowKey, left: list[bytes], marks: bytes) -> None:
+async def _replace(tables: Tables, blobs: Blobs, key: rows.RowKey, etag: str, left: list[bytes], marks: bytes) -> None:
     path = rows.overflow_path(key)
     if not left:
-        await tables.delete(key.table, key.partition, key.row)
+        await tables.delete(key.table, key.partition, key.row, etag)
         await blobs.delete(path)
         return
     frame = rows.compress(left)
     row = rows.pack(key, frame, len(left), sum(map(len, left)), marks)
     if "b" in row:
         blob = await blobs.get(path)
-        with suppress(Conflict):  # another run wrote the same
-            await blobs.put(path, frame, blob.etag if blob else None)
-        await tables.put(key.table, row)
-    else:
-        await tables.put(key.table, row)
+        await blobs.put(path, frame, blob.etag if blob else None, rows.extent(left))
+    await tables.replace(key.table, row, etag)
+    if "b" not in row:
         await blobs.delete(path)
 
 
@@ -246,7 +249,8 @@ async def orphans(tables: Tables, blobs: Blobs, table: str, closed: int) -> None
         _, _, partition, name = path.split("/")
         if rows.bucket_of_partition(partition) >= closed:
             continue
-        named = {str(row["RowKey"]) async for row, _ in tables.query(table, (partition, partition + "~"), ("RowKey",))}
+        within, columns = (partition, partition + "~"), ("RowKey", "b")
+        named = {row["RowKey"] async for row, _ in tables.query(table, within, columns) if row.get("b")}
         if name not in named:
             await blobs.delete(path)
 

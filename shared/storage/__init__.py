@@ -48,6 +48,14 @@ class Tables(Protocol):
         """
         ...
 
+    async def replace(self, table: str, row: Row, etag: str) -> None:
+        """Replace a row that is in the state `etag` names.
+
+        Raises:
+            Conflict: the row has changed since, or is gone.
+        """
+        ...
+
     def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
     ) -> AsyncIterator[tuple[Row, str]]:

@@ -27,6 +27,13 @@ class MemoryTables:
         self._tables.setdefault(table, {})[key] = (dict(row), next(self._etags))
         return self._now()
 
+    async def replace(self, table: str, row: Row, etag: str) -> None:
+        """See `Tables.replace`."""
+        key = (str(row["PartitionKey"]), str(row["RowKey"]))
+        if self._tables.get(table, {}).get(key, ({}, None))[1] != etag:
+            raise Conflict(f"{table}: the row has changed")
+        self._tables[table][key] = (dict(row), next(self._etags))
+
     async def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
     ) -> AsyncIterator[tuple[Row, str]]:

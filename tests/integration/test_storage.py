@@ -124,6 +124,24 @@ async def test_a_row_is_deleted_once_and_for_all(storage: Storage, table: str) -
     assert await rows(storage.tables, table) == [row("p", "s")]
 
 
+async def test_a_row_is_replaced_in_the_state_that_was_seen_alone(storage: Storage, table: str) -> None:
+    with pytest.raises(Conflict):
+        await storage.tables.replace(table, row("p", "r", n=0), "W/\"datetime'2023-11-14T00%3A00%3A00.0000000Z'\"")
+    await storage.tables.put(table, row("p", "r", n=1, old=True))
+    ((_, seen),) = [found async for found in storage.tables.query(table, ("", "~"))]
+    await storage.tables.replace(table, row("p", "r", n=2), seen)
+    assert await rows(storage.tables, table) == [row("p", "r", n=2)]
+
+    with pytest.raises(Conflict):
+        await storage.tables.replace(table, row("p", "r", n=3), seen)
+    assert await rows(storage.tables, table) == [row("p", "r", n=2)]
+    ((_, seen),) = [found async for found in storage.tables.query(table, ("", "~"))]
+    await storage.tables.delete(table, "p", "r")
+    with pytest.raises(Conflict):
+        await storage.tables.replace(table, row("p", "r", n=4), seen)
+    assert await rows(storage.tables, table) == []
+
+
 async def test_a_row_is_deleted_in_the_state_that_was_seen_alone(storage: Storage, table: str) -> None:
     await storage.tables.put(table, row("p", "r", n=1))
     ((_, seen),) = [found async for found in storage.tables.query(table, ("", "~"))]

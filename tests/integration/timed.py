@@ -25,6 +25,9 @@ class TimedTables:
         await self._tables.put(table, row)
         return self._world.now
 
+    async def replace(self, table: str, row: Row, etag: str) -> None:
+        await self._tables.replace(table, row, etag)
+
     def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None
     ) -> AsyncIterator[tuple[Row, str]]:

@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.storage import Row
+from shared.storage import Conflict, Row
 from shared.storage.azure import options
 from shared.storage.azure.calls import Calls
 from shared.storage.azure.errors import translated
@@ -50,6 +50,20 @@ class AzureTables:
 
         with translated():
             return _server_time(await self._calls.answer(upsert, options.ROW))
+
+    async def replace(self, table: str, row: Row, etag: str) -> None:
+        """See `Tables.replace`."""
+
+        async def update() -> None:
+            await self._client(table).update_entity(
+                row, mode=UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
+            )
+
+        with translated():
+            try:
+                await self._calls.answer(update, options.ROW)
+            except ResourceNotFoundError as e:
+                raise Conflict(f"{table}: the row is gone") from e
 
     async def query(
         self, table: str, partitions: tuple[str, str], select: Sequence[str] | None = None

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -631,6 +632,55 @@ async def test_what_a_row_could_not_hold_is_rewritten_too(world: World, left: st
     assert [line for row in kept for line in await rows.lines(row, world.blobs)] == [
         r.line() for r in records if r.subject is None
     ]
+
+
+@pytest.mark.parametrize("stream", ["rank", "obs"])
+@pytest.mark.parametrize("effect", ["killed", "reply lost"])
+async def test_what_a_row_could_not_hold_can_be_read_wherever_a_run_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, effect: str, stream: str
+) -> None:
+    noise = random.Random(1)
+    ids = [f"{noise.randbytes(60).hex()}-{n}" for n in range(6)]
+    ranked = [Rank(one, T0 + n / 10) for n, one in enumerate(ids)]
+    rewards = [Obs(one, T0 + 1 + n / 10) for n, one in enumerate(ids)]
+    large, others = (ranked, rewards) if stream == "rank" else (rewards, ranked)
+    gone = ids[:2]
+    key = rows.RowKey(rows.table_name(stream, LOOP, day_of(T0)), rows.partition_key(0, T0), "w_0000000001")
+    every: list[Written] = [*ranked, *rewards]
+    wanted = await told(less(every, events=gone))
+    for n in itertools.count():
+        world, count = World(), 0
+        monkeypatch.undo()
+        await world.write(others)
+        monkeypatch.setattr(rows, "CAPACITY", 300)  # which even what is left goes beyond
+        lines = [record.line() for record in large]
+        marks = b"".join(r.mark() for r in large if isinstance(r, Rank))
+        await activity.note_rows(world.tables, activity.span_of(LOOP, 0, T0, SHORT))
+        await world.blobs.put(rows.overflow_path(key), rows.compress(lines))
+        await world.tables.put(key.table, rows.pack(key, rows.compress(lines), 6, sum(map(len, lines)), marks))
+        for name in gone:
+            await world.ask("event", name, T0 + 140.0)
+
+        async def gate(name: str, done: bool, n: int = n) -> None:
+            nonlocal count
+            if done is (effect == "reply lost"):
+                count += 1
+                if count == n + 1:
+                    raise Killed if effect == "killed" else Unavailable("cut off")
+
+        world.gate = gate
+        with suppress(Killed, Unavailable):
+            await world.erase(T0 + LATER)
+        world.gate = None
+        await world.finish(T0 + LATER)
+
+        ((row, _),) = [found async for found in world.tables.query(key.table, ("", "~"))]
+        assert row["n"] == len(await rows.lines(row, world.blobs)) == 4
+        assert await world.residue(*gone) == []
+        await same_log(world, wanted)
+        if count <= n:
+            break  # beyond the last call
+    assert n > 20
 
 
 def _large(name: str, t: float, noise: random.Random, subject: str | None) -> Rank:

@@ -8,7 +8,7 @@ from shared.log.erasure import Erased, Erasure
 from shared.log.joined import DSJSON, INDEX, OBSERVATIONS
 from shared.log.records import digest_of, mark
 from shared.log.slices import MAIL, Part, Slice
-from shared.storage import Conflict, StorageError
+from shared.storage import Conflict, Row, StorageError
 from shared.storage.memory import MemoryBlobs, MemoryTables
 from tests.journalled import LOOP, T0, Obs, Rank
 
@@ -45,6 +45,12 @@ async def test_an_index_that_is_gone_is_no_window_without_one() -> None:
     assert await scrub.events(MemoryBlobs(), LOOP, SPAN, {OBSERVATIONS: {0: 9}}) == []
 
 
+async def _stands(tables: MemoryTables) -> tuple[Row, str]:
+    """The only row, and its state."""
+    (found,) = [found async for found in tables.query(KEY.table, ("", "~"))]
+    return found
+
+
 async def test_lines_that_cannot_be_decoded_stay_in_their_row() -> None:
     tables, blobs = MemoryTables(), MemoryBlobs()
     lines = [b"garbage", Rank("gone", T0 + 1.0).line(), Rank("kept", T0 + 2.0).line()]
@@ -52,14 +58,14 @@ async def test_lines_that_cannot_be_decoded_stay_in_their_row() -> None:
     row = rows.pack(KEY, rows.compress(lines), 3, sum(map(len, lines)), marks)
     await tables.put(KEY.table, row)
 
-    gone = await scrub.row(tables, blobs, KEY.table, row, ERASED)
+    gone = await scrub.row(tables, blobs, KEY.table, *await _stands(tables), ERASED)
 
     assert [event.id for event in gone.events] == ["gone"]
-    ((held, _),) = [found async for found in tables.query(KEY.table, ("", "~"))]
+    held, etag = await _stands(tables)
     assert await rows.lines(held, blobs) == [lines[0], lines[2]]
     assert held["h"] == marks[:16] + marks[32:]
     assert (held["n"], held["s"]) == (2, len(lines[0]) + len(lines[2]))
-    assert not await scrub.row(tables, blobs, KEY.table, held, ERASED)
+    assert not await scrub.row(tables, blobs, KEY.table, held, etag, ERASED)
 
 
 async def test_marks_that_do_not_fit_the_lines_are_hidden_by_what_they_say() -> None:
@@ -68,23 +74,45 @@ async def test_marks_that_do_not_fit_the_lines_are_hidden_by_what_they_say() -> 
     marks = b"".join([mark("gone", T0 + 1.0), mark("kept", T0 + 2.0), mark("third", T0 + 3.0)])
     row = rows.pack(KEY, rows.compress(lines), 2, sum(map(len, lines)), marks)
 
-    await scrub.row(tables, blobs, KEY.table, row, ERASED)
+    await tables.put(KEY.table, row)
 
-    ((held, _),) = [found async for found in tables.query(KEY.table, ("", "~"))]
+    await scrub.row(tables, blobs, KEY.table, *await _stands(tables), ERASED)
+
+    held, _ = await _stands(tables)
     assert (await rows.lines(held, blobs), held["h"]) == (lines[1:], marks[16:])
 
 
-async def test_what_no_row_names_goes_once_its_bucket_is_closed() -> None:
+@pytest.mark.parametrize("cut_off", [False, True], ids=["its row is gone", "its row holds what is left"])
+async def test_what_no_row_names_goes_once_its_bucket_is_closed(cut_off: bool) -> None:
     tables, blobs = MemoryTables(), MemoryBlobs()
     await blobs.put(rows.overflow_path(KEY), b"")
     await scrub.orphans(tables, blobs, KEY.table, T0)
     assert await blobs.names("") == [rows.overflow_path(KEY)], "its writer may be about to name it"
-    await tables.put(KEY.table, {"PartitionKey": KEY.partition, "RowKey": KEY.row})
+    named: Row = {"PartitionKey": KEY.partition, "RowKey": KEY.row, "b": rows.overflow_path(KEY)}
+    await tables.put(KEY.table, named)
     await scrub.orphans(tables, blobs, KEY.table, T0 + 5)
     assert await blobs.names("") == [rows.overflow_path(KEY)]
-    await tables.delete(KEY.table, KEY.partition, KEY.row)
+    if cut_off:
+        await tables.put(KEY.table, {"PartitionKey": KEY.partition, "RowKey": KEY.row, "d0": b"what is left"})
+    else:
+        await tables.delete(KEY.table, KEY.partition, KEY.row)
     await scrub.orphans(tables, blobs, KEY.table, T0 + 5)
     assert await blobs.names("") == []
+
+
+async def test_a_row_that_another_run_has_replaced_is_left_to_it() -> None:
+    tables, blobs = MemoryTables(), MemoryBlobs()
+    lines = [Rank("gone", T0 + 1.0).line(), Rank("kept", T0 + 2.0).line()]
+    marks = mark("gone", T0 + 1.0) + mark("kept", T0 + 2.0)
+    row = rows.pack(KEY, rows.compress(lines), 2, sum(map(len, lines)), marks)
+    await tables.put(KEY.table, row)
+    seen = await _stands(tables)
+    await tables.put(KEY.table, row)
+
+    for erased in (ERASED, Erased([Erasure("event", digest_of(one).hex(), T0 + 50.0) for one in ("gone", "kept")])):
+        with pytest.raises(Conflict):
+            await scrub.row(tables, blobs, KEY.table, *seen, erased)
+    assert (await _stands(tables))[0] == row
 
 
 def _letters(*observations: Obs) -> bytes:
