@@ -17,6 +17,7 @@ import schemathesis
 from schemathesis.specs.openapi import checks
 
 from shared.edge import openapi
+from shared.edge.routes import MAX_UPLOAD
 from shared.learning import pointer
 from shared.learning.model import Learner
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
@@ -122,6 +123,10 @@ def session() -> Iterator[requests.Session]:
 def check(case: schemathesis.Case[Any], endpoints: Endpoints, session: requests.Session) -> None:
     operation = case.operation
     response = case.call(base_url=endpoints.of(operation.method.upper(), operation.path), session=session)
+    if response.status_code == 413:  # a thousand actions with long texts: more than any host takes, who says so himself
+        body = response.request.body
+        assert isinstance(body, bytes | str) and len(body) > MAX_UPLOAD
+        return
     name = operation.definition.raw["operationId"]
     answered.setdefault(name, Counter())[response.status_code] += 1
 

@@ -26,7 +26,7 @@ V11 = V10 | {
     "lastConfigurationEditDate", "learningMode", "isAutoOptimizationEnabled", "autoOptimizationFrequency",
     "autoOptimizationStartDate",
 }  # fmt: skip
-V2022 = V11 | {"modelRetrainDays", "isInferenceExplainabilityEnabled"}
+V2022 = V11 | {"modelRetrainDays", "isInferenceExplainabilityEnabled", "latestApprenticeModeMetrics"}
 REQUIRED = V10 - {"logMirrorEnabled", "logMirrorSasUri"}
 
 

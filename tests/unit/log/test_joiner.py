@@ -461,7 +461,7 @@ async def test_windows_end_before_they_hold_too_many_bytes(monkeypatch: pytest.M
     assert len(await bench.rewards()) == 50
 
 
-@pytest.mark.parametrize("broken", ["format 2", "format 3"], ids=["row", "checkpoint"])
+@pytest.mark.parametrize("broken", ["format 2", "format 4"], ids=["row", "checkpoint"])
 async def test_what_a_later_release_wrote_is_refused_and_nothing_is_passed(broken: str) -> None:
     bench = Bench()
     await bench.write(Rank("e", T0), shards=[0])
@@ -469,7 +469,7 @@ async def test_what_a_later_release_wrote_is_refused_and_nothing_is_passed(broke
         row = pack(RowKey("", partition_key(0, T0), "w_1"), compress([b"?"]), 1, 1, b"0" * 16) | {"f": 2}
         await bench.tables.put(table_name("rank", LOOP, day_of(T0)), row)
     else:
-        await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(Checkpoint(format=3)))
+        await bench.blobs.put(checkpoints.path(LOOP), msgspec.json.encode(Checkpoint(format=checkpoints.LATEST + 1)))
 
     with pytest.raises(StorageError, match=broken):
         await bench.run(T0 + LATER)
