@@ -128,6 +128,7 @@ class App:
         self.sweep = Sweep(tables, blobs, self.counters, self.clock, self.loops, self.hours, self._mirror)
         self._joined = ""
         self._trained = ""
+        self._unexamined: dict[str, float] = {}
 
     async def signer(self) -> Signer | None:
         """What signs models, and knows its own signature; None where the deployment has no key for it."""
@@ -199,8 +200,14 @@ class App:
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
         ends = time.monotonic() + _EXAMINING
-        for loop in grown:
-            await self._guarded("examine", f"loop {loop.id}", self.examiner.run(loop.id, self.clock.now(), ends))
+        # A loop that has grown right after it was examined may not grow again for long.
+        due_now = {loop_id for loop_id, again in self._unexamined.items() if again <= self.clock.now()}
+        for loop_id in {loop.id for loop in grown} | (due_now - deleted.keys()):
+            examining = self.examiner.run(loop_id, self.clock.now(), ends)
+            again = await self._guarded("examine", f"loop {loop_id}", examining)
+            self._unexamined.pop(loop_id, None)
+            if again is not None:
+                self._unexamined[loop_id] = again
         await self._guarded("sweep", "the deployment", self.sweep.run(notes.sweep or 0.0, deleted))
         return trained
 

@@ -44,18 +44,23 @@ class Examiner:
         self._counters = counters
         self._due: dict[str, float] = {}
 
-    async def run(self, loop_id: str, now: float, until: float) -> None:
+    async def run(self, loop_id: str, now: float, until: float) -> float | None:
         """Examine what a loop has joined since the last time, unless that was just now.
 
         Args:
             loop_id: the loop.
             now: seconds since the epoch.
             until: by the monotonic clock, begin no other window after it; a later run goes on.
+
+        Returns:
+            When to look again, in seconds since the epoch, where that was just now; None where all is examined.
         """
-        if now < self._due.get(loop_id, 0.0):
-            return
+        if now < (due := self._due.get(loop_id, 0.0)):
+            return due
         held, etag = await examined.load(self._blobs, loop_id)
-        if now >= _due(held):
+        if (due := _due(held)) > now:
+            again: float | None = due
+        else:
             checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
             written, _ = await hours.load(self._blobs, loop_id)
             version, _ = await registry.current(self._blobs, loop_id)
@@ -68,6 +73,7 @@ class Examiner:
                 at=now,
                 standing=_standing(held.standing, trained, checkpoint, now),
             )
+            again = None if found.through >= checkpoint.watermark else _due(found)
             try:
                 await examined.save(self._blobs, loop_id, found, etag)
                 held = found
@@ -76,6 +82,7 @@ class Examiner:
         if len(self._due) >= _LOOPS:
             self._due.clear()
         self._due[loop_id] = _due(held)
+        return again
 
     async def _examine(self, loop_id: str, held: Examined, checkpoint: Checkpoint, until: float) -> Examined:
         """Go through the windows behind the mark, no farther back than a day."""

@@ -67,6 +67,17 @@ async def test_what_is_joined_is_examined_once(log: Log) -> None:
     assert log.counters["examine.events"] == 70
 
 
+async def test_a_run_that_comes_too_soon_says_when_to_look_again(log: Log) -> None:
+    await log.join(T0, events=1)
+    assert await log.examiner.run(LOOP, NOW, math.inf) is None
+    await log.join(T0 + 60)
+
+    for examiner in (log.examiner, Examiner(log.blobs, log.counters)):  # one that remembers, and a new one
+        assert await examiner.run(LOOP, NOW + 1, math.inf) == NOW + WHILE_YOUNG
+    assert await log.examiner.run(LOOP, NOW + WHILE_YOUNG, -math.inf) == NOW + 2 * WHILE_YOUNG  # out of time
+    assert await log.examiner.run(LOOP, NOW + 2 * WHILE_YOUNG, math.inf) is None
+
+
 async def test_a_young_loop_is_examined_sooner(log: Log) -> None:
     await log.join(T0, events=1)
     await log.run()
