@@ -103,7 +103,8 @@ class Storm:
                 # Some things a process does only while it is new.
                 self.fleet.signal(self._chance.choice(self.fleet.live), signal.SIGKILL)
                 quiet = time.monotonic()
-            if time.monotonic() > old + OLD and any(fault.point.startswith(("retention.", "hours.")) for fault in left):
+            seldom = any(fault.point.startswith(("retention.", "hours.", "thin.")) for fault in left)
+            if seldom and time.monotonic() > old + OLD:
                 asyncio.run(leave_something_old(self._storage))
                 old = time.monotonic()
 
