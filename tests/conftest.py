@@ -1,11 +1,15 @@
-"""Turns the Azurite of the project's own set-up into fixtures: one for the session, fresh ones for faults."""
+"""Turns the Azurite of the project's own set-up into fixtures, and what tests measure into a part of the report."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from localhost.azurite import Azurite
+
+_TOLD = "told"
+"""The property of a report that holds what its test has told."""
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,33 @@ def make_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield make
     for one in made:
         one.stop()
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say what was measured: at once, or behind a run of several processes, which keep their output to themselves."""
+
+    def say(text: str) -> None:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            record_property(_TOLD, text)
+        else:
+            with capsys.disabled():
+                print(f"\n{text}")
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests of other processes have told."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    told = [
+        (report.nodeid, text)
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, text in report.user_properties
+        if name == _TOLD
+    ]
+    if told:
+        terminalreporter.section("measured")
+    for nodeid, text in told:
+        terminalreporter.write_line(f"{nodeid}\n{text}")

@@ -3,10 +3,10 @@
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-import pytest
 from azure.cognitiveservices.personalizer.models import RankableAction, RankRequest
 
 from shared.log import joined
@@ -100,9 +100,7 @@ async def joined_lines(storage: str, loop_id: str) -> list[dict[str, Any]]:
         await opened.aclose()
 
 
-async def test_a_reward_changes_what_is_served_and_counts_once(
-    fresh: Deployment, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_reward_changes_what_is_served_and_counts_once(fresh: Deployment, tell: Callable[[str], None]) -> None:
     set_quick(fresh)
     sent = Sent()
     with sdk(fresh.kept.endpoint) as first, sdk(fresh.decoded.endpoint) as second:
@@ -118,8 +116,7 @@ async def test_a_reward_changes_what_is_served_and_counts_once(
         wait_until(lambda: learned(first), BOUND)
         seconds = time.monotonic() - rewarded
         wait_until(lambda: learned(second), BOUND)
-    with capsys.disabled():
-        print(f"\nfrom the last reward to a model that serves: {seconds:.1f} s (promised: {PROMISED:.0f} s)")
+    tell(f"from the last reward to a model that serves: {seconds:.1f} s (promised: {PROMISED:.0f} s)")
 
     ended = fresh.kept.health()["time"]
     wait_until(lambda: bool((fresh.kept.health()["joinedThrough"] or 0) > ended))

@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -132,15 +132,14 @@ def test_nothing_acknowledged_is_lost_or_stands_twice_while(campaign: Campaign, 
     assert not [one.id for one in sent if one.reward == 204 and one.id not in observed]
 
 
-def test_the_log_is_what_was_answered(campaign: Campaign, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_is_what_was_answered(campaign: Campaign, tell: Callable[[str], None]) -> None:
     counters, every = campaign.counters, campaign.every
     pending = [one for one in every if one.pending]
-    with capsys.disabled():
-        for name, sent in campaign.sent.items():
-            answers = Counter("pending" if one.pending else str(one.status) for one in sent)
-            print(f"\n{name}: {dict(answers)}, durable again after {campaign.recovered.get(name, 0):.1f} s", end="")
-        told = {name: times for name, times in counters.items() if name.startswith(("storage.", "journal.", "join."))}
-        print(f"\nslowest answer {campaign.slowest:.1f} s; {told}")
+    for name, sent in campaign.sent.items():
+        answers = Counter("pending" if one.pending else str(one.status) for one in sent)
+        tell(f"{name}: {dict(answers)}, durable again after {campaign.recovered.get(name, 0):.1f} s")
+    told = {name: times for name, times in counters.items() if name.startswith(("storage.", "journal.", "join."))}
+    tell(f"slowest answer {campaign.slowest:.1f} s; {told}")
 
     assert campaign.problems == []
     check_log(every, campaign.log)

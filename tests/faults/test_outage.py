@@ -24,7 +24,7 @@ def restart(azurite: Azurite) -> None:
 
 @pytest.mark.parametrize("fault", [freeze, restart])
 def test_an_outage_of_storage_loses_nothing_that_was_acknowledged(
-    azurite_on_disk: Azurite, fault: Callable[[Azurite], None], capsys: pytest.CaptureFixture[str]
+    azurite_on_disk: Azurite, fault: Callable[[Azurite], None], tell: Callable[[str], None]
 ) -> None:
     with serving(azurite_on_disk.connection_string) as served:
         configure(served, rewardWaitTime="PT5S", modelExportFrequency="PT5S", rewardAggregation="sum")
@@ -46,11 +46,10 @@ def test_an_outage_of_storage_loses_nothing_that_was_acknowledged(
     counters = state["counters"]
     pending = [sent for sent in load.sent if sent.pending]
     answers = Counter("pending" if sent.pending else str(sent.status) for sent in load.sent)
-    with capsys.disabled():
-        print(
-            f"\n{fault.__name__}: {dict(answers)}, slowest answer {load.slowest:.1f} s, durable again after "
-            f"{recovered:.1f} s, {counters['journal.retries']} retries, {counters.get('journal.lost', 0)} lost"
-        )
+    tell(
+        f"{fault.__name__}: {dict(answers)}, slowest answer {load.slowest:.1f} s, durable again after "
+        f"{recovered:.1f} s, {counters['journal.retries']} retries, {counters.get('journal.lost', 0)} lost"
+    )
     assert load.problems == []
     check_log(load.sent, log)
     assert answers["pending"] > 0, "the fault was not felt"

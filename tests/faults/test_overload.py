@@ -5,13 +5,13 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
-import pytest
 
 from localhost.azurite import Azurite
 from tests.faults.load import HEADERS, PATIENCE, Load, Sent, call, health, read_journal, serving
@@ -89,7 +89,7 @@ def memory(served: Served) -> float:
 
 
 def test_a_flood_of_one_loop_is_turned_away_and_nothing_is_lost(
-    azurite_on_disk: Azurite, capsys: pytest.CaptureFixture[str]
+    azurite_on_disk: Azurite, tell: Callable[[str], None]
 ) -> None:
     with serving(azurite_on_disk.connection_string) as served:
         loop_id = health(served)["loopId"]
@@ -115,11 +115,10 @@ def test_a_flood_of_one_loop_is_turned_away_and_nothing_is_lost(
         state, most = health(served), memory(served)
 
     counters = state["counters"]
-    with capsys.disabled():
-        print(
-            f"\nhog {dict(hog.answers)}, guest {dict(guest.answers)}, {most:.0f} MiB, {refused} turned away, "
-            f"health answered {answered} times"
-        )
+    tell(
+        f"hog {dict(hog.answers)}, guest {dict(guest.answers)}, {most:.0f} MiB, {refused} turned away, "
+        f"health answered {answered} times"
+    )
     for flood in (hog, guest):
         assert flood.problems == []
         assert set(flood.answers) <= {201, 204, 503}

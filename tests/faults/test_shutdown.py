@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +42,7 @@ APPS = 3
 
 @pytest.mark.parametrize("slow", [False, True], ids=["storage answers", "storage is slow"])
 def test_an_app_that_is_ended_drains_what_it_answered(
-    azurite_on_disk: Azurite, slow: bool, capsys: pytest.CaptureFixture[str]
+    azurite_on_disk: Azurite, slow: bool, tell: Callable[[str], None]
 ) -> None:
     with serving(azurite_on_disk.connection_string) as served:
         loop_id = health(served)["loopId"]
@@ -66,8 +67,7 @@ def test_an_app_that_is_ended_drains_what_it_answered(
     ranked, observed = read_journal(azurite_on_disk.connection_string, loop_id)
     answered = [sent for sent in load.sent if sent.status == 201]
     pending = sum(sent.pending for sent in answered)
-    with capsys.disabled():
-        print(f"\nended after {took:.1f} s; of {len(answered)} answered events {pending} were pending")
+    tell(f"ended after {took:.1f} s; of {len(answered)} answered events {pending} were pending")
     assert load.problems == []
     assert code == 0
     assert pending > 0 or not slow, "storage was not slow enough to be felt"
@@ -105,7 +105,7 @@ class Ending:
             assert app.wait_ended() == 0, self._fleet.output.read_text()
 
 
-def test_an_app_can_be_ended_at_any_moment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_app_can_be_ended_at_any_moment(tmp_path: Path, tell: Callable[[str], None]) -> None:
     with Azurite() as azurite, Fleet(azurite.connection_string, tmp_path / "errors.txt") as fleet:
         traffic = Traffic(fleet.addresses, 1, churning=False)
         traffic.start()
@@ -119,8 +119,7 @@ def test_an_app_can_be_ended_at_any_moment(tmp_path: Path, capsys: pytest.Captur
         settle(fleet, azurite.connection_string, 1)
         found = asyncio.run(audit(azurite.connection_string, traffic, killed=False))
     pending = sum(ranked.pending for ranked in traffic.ranked.values())
-    with capsys.disabled():
-        print(f"\nended {len(fleet.faults)} times; {pending} events were pending; {found}; {dict(traffic.answers)}")
+    tell(f"ended {len(fleet.faults)} times; {pending} events were pending; {found}; {dict(traffic.answers)}")
     assert traffic.problems == []
     assert len(fleet.faults) == len(MOMENTS)
     assert pending > 0, "storage was not slow enough to be felt"
