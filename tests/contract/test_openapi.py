@@ -85,14 +85,17 @@ class Endpoints:
 
     def __init__(self, served: Deployment) -> None:
         self._default = served.kept.endpoint
-        slots, learned = make_loop(served), make_loop(served)
+        slots, learned, apprentice = make_loop(served), make_loop(served), make_loop(served)
         slots.use_slots()
+        apprentice.configure(learningMode="Apprentice")
         asyncio.run(_install_model(served.storage, learned.call("GET", "configurations/policy")["name"]))
-        self._slots, self._learned = slots.endpoint, learned.endpoint
+        self._slots, self._learned, self._apprentice = slots.endpoint, learned.endpoint, apprentice.endpoint
 
     def of(self, method: str, path: str) -> str:
         if "/multislot/" in path:
             return self._slots
+        if path.endswith("/apprentice"):
+            return self._apprentice
         modelled = path.endswith("/pin") or (path.endswith("/model") and method in ("GET", "HEAD"))
         return self._learned if modelled else self._default
 
