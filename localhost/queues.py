@@ -93,6 +93,7 @@ class Listener:
             await self._following
         left: set[asyncio.Task[None]] = set()
         if self._running:
+            _log.info("function %s has %d messages to come to an end with", self._function.name, len(self._running))
             _, left = await asyncio.wait(self._running, timeout=grace)
         for task in left:
             task.cancel()

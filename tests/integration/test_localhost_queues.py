@@ -261,6 +261,7 @@ def test_an_end_in_order_lets_the_running_piece_end_and_takes_no_more(site: Site
     with site.serve(options=ONE) as running:
         assert running.line() == "begin wait 1"
         running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "has 1 messages to come to an end with" in running.errors, "it does not end")
         site.send("next")
         (site.folder / "release").touch()
 
