@@ -74,3 +74,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("measured")
     for nodeid, text in told:
         terminalreporter.write_line(f"{nodeid}\n{text}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an id of its own: of several with the same, only one would run where there are two processes."""
+    for item in items:
+        label = getattr(item, "operation_label", None)  # of a test that is made of an OpenAPI description
+        if label and not item.nodeid.endswith(item.name):
+            item._id = item.id.with_params(label)
+    assert len({item.nodeid for item in items}) == len(items)
