@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import signal
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
 
-from shared.learning import pointer
+from shared.learning import pointer, registry
 from shared.learning.model import Learner
+from shared.learning.registry import Version
 from shared.log import activity, index, joined, rows
 from shared.log import checkpoint as checkpoints
-from shared.log.buckets import EARLY, next_bucket
+from shared.log.buckets import BUCKET, EARLY, bucket_of, next_bucket
 from shared.log.checkpoint import Checkpoint
-from shared.log.join import decode_events, join, observations_of
+from shared.log.join import Joined, decode_events, join, observations_of
 from shared.log.joined import Window
 from shared.log.records import Observed, decode_observed, event_key
 from shared.loops import deployment as deployments
@@ -31,10 +32,7 @@ from shared.storage import Row
 from shared.storage.azure import AzureStorage
 from tests.faults.fleet import Fleet
 from tests.faults.load import wait_until
-from tests.faults.traffic import WAIT, Traffic
-
-_WINDOW = re.compile(r"/(\d{10})-(\d{10})\.(?:(dsjson|observations)\.zst|(index))$")
-_MODEL = re.compile(r"/(\d{10})-[0-9a-f]{16}/model\.vw$")
+from tests.faults.traffic import Traffic
 
 
 @dataclass
@@ -64,12 +62,15 @@ class Audit:
     async def read(self, began: float) -> None:
         """Read the windows since a time, none of which may overlap."""
         for path in await self._blobs.names(joined.log_path(self._loop.id)):
-            match, blob = _WINDOW.search(path), await self._blobs.get(path)
-            assert match, f"{path} is no window's"
+            parsed, blob = joined.parse(path), await self._blobs.get(path)
+            assert parsed, f"{path} is no window's"
             assert blob is not None
-            if int(match[2]) <= began:
+            (start, end), kind = (parsed[0].start, parsed[0].end), parsed[1]
+            if end <= began:
                 continue  # the test's own
-            self._windows[Window(int(match[1]), int(match[2]))][match[3] or match[4]] = blob.data
+            held = self._windows[Window(start, end)]
+            assert kind not in held, f"{path} is not the only generation"
+            held[kind] = blob.data
         ends = 0
         for window in sorted(self._windows):
             assert ends <= window.start < window.end, f"{window} overlaps the one before"
@@ -91,64 +92,87 @@ class Audit:
         return [] if blob is None else rows.decompress(blob).split(b"\n")
 
     def check_events(self, traffic: Traffic, killed: bool) -> None:
-        """Every event that must stand does so once, any other once at most, and nothing that was never sent."""
-        stands = Counter(line["EventId"] for line in self.lines())
-        sent = traffic.ranked
+        """Every event that must stand does so once, any other once at most, and nothing erased, or never sent.
+
+        An id that was repeated more than two minutes later is another event: the deployment was off meanwhile.
+        """
+        stands: dict[str, list[float]] = defaultdict(list)
+        for line in self.lines():
+            stands[line["EventId"]].append(datetime.fromisoformat(line["Timestamp"]).timestamp())
+        sent, excused = traffic.ranked, traffic.erased | traffic.unsure
         must = [one for one, ranked in sent.items() if ranked.durable or (ranked.pending and not killed)]
-        assert [one for one in must if not stands[one]] == [], "lost events"
-        assert [one for one, times in stands.items() if times > 1] == [], "events that stand twice"
+        assert [one for one in must if one not in stands and one not in excused] == [], "lost events"
+        twice = [one for one, times in stands.items() if any(b - a < EARLY for a, b in pairwise(sorted(times)))]
+        assert twice == [], "events that stand twice"
+        assert [one for one in stands if one in traffic.erased] == [], "events that were erased"
         assert set(stands) <= set(sent)
         self.found.lines = len(stands)
 
     def check_rewards(self, traffic: Traffic) -> None:
         """Each observation that was answered is there, and each event has what arrived in its window, once."""
-        arrived: dict[tuple[str, str], Observed] = {}
+        by_event: dict[str, list[Observed]] = defaultdict(list)
+        sent, excused = traffic.observed, traffic.erased | traffic.unsure
+        arrived = set()
         for one in self.observed():
             assert one.q is not None
-            arrived.setdefault((one.e, one.q), one)
-        sent = traffic.observed
-        assert set(arrived) <= set(sent)
-        assert [key for key, one in sent.items() if one.durable and key not in arrived] == [], "lost observations"
-        assert [key for key, one in arrived.items() if (one.k, one.v) != (sent[key].kind, sent[key].value)] == []
-        by_event: dict[str, list[Observed]] = defaultdict(list)
-        for one in arrived.values():
+            key = one.e, one.q
+            assert key in sent
+            assert (one.k, one.v) == (sent[key].kind, sent[key].value)
+            arrived.add(key)
             by_event[one.e].append(one)
+        lost = [key for key, one in sent.items() if one.durable and key not in arrived and key[0] not in excused]
+        assert lost == [], "lost observations"
         for line in self.lines():
             ranked = datetime.fromisoformat(line["Timestamp"]).timestamp()
             observations = by_event[line["EventId"]]
-            counts = [one for one in observations if -EARLY < one.t - ranked < WAIT]
+            wait = self._loop.waits.at(bucket_of(ranked))
+            once = {one.q: one for one in reversed(observations) if -EARLY < one.t - ranked < wait}
+            counts = list(once.values())
             rewards = [one.v for one in counts if one.k == "r"]
             activated = any(one.k == "a" for one in counts)
-            assert -line["_label_cost"] == sum(rewards), line
+            assert -line["_original_label_cost"] == sum(rewards), line
             assert line.get("_skipLearn", False) is (traffic.ranked[line["EventId"]].deferred and not activated), line
             self.found.rewarded += bool(rewards)
-            self.found.late += len(observations) - len(counts)
+            self.found.late += sum(one.t - ranked >= wait for one in observations)
             self.found.inactive += line.get("_skipLearn", False)
 
-    async def check_windows(self) -> None:
-        """Each window is, byte for byte, what the journal's rows give; none is missing, and the totals are theirs."""
+    async def check_windows(self, erased: int = 0) -> None:
+        """Each window is, byte for byte, what the journal's rows give; none is missing, and the totals are theirs.
+
+        Args:
+            erased: so many calls are in no row any more, and may have been counted.
+        """
         ranked, observed = await self._journal("rank"), await self._journal("obs")
+        buckets = {bucket for bucket, _ in [*ranked, *observed]}
+        # Of a bucket in no window there is nothing to join: what is left of it are retries.
+        missing = [b for b in buckets if not any(window.start <= b < window.end for window in self._windows)]
         totals: Counter[str] = Counter()
-        for window in sorted(self._windows):
-            rules = self._loop.rules().at(window.start)
-            events = decode_events([line for _, row in _within(ranked, window) for line in await self._text(row)])
-            before = [bytes(row["h"]) for _, row in _within(ranked, Window(window.start - EARLY, window.start))]  # type: ignore[arg-type]
-            around = Window(window.start - EARLY, next_bucket(window.end + rules.wait))
-            lines = [line for _, row in _within(observed, around) for line in await self._text(row)]
-            outcome = join(events, observations_of({event_key(event.e) for event in events}, lines), before, rules)
-            mine = sorted(_within(observed, window), key=lambda one: (one[0], str(one[1]["RowKey"])))
-            arrived = [line for _, row in mine for line in await self._text(row)]
+        for window in sorted([*self._windows, *(Window(bucket, bucket + BUCKET) for bucket in missing)]):
+            outcome, arrived = await self._join(ranked, observed, window)
             texts = {joined.DSJSON: outcome.lines, joined.OBSERVATIONS: arrived}
             wanted = {kind: rows.compress(lines) for kind, lines in texts.items() if lines}
             table = index.of(outcome.events, map(decode_observed, arrived))
-            assert self._windows[window] == wanted | {joined.INDEX: table.tobytes()}
+            if len(table):
+                wanted[joined.INDEX] = table.tobytes()
+            assert self._windows.get(window, {}) == wanted, window
             totals.update({name: getattr(outcome, name) for name in ("rewarded", "retries", "inactive", "duplicates")})
             totals["events"] += len(outcome.lines)
-        buckets = {bucket for bucket, _ in [*ranked, *observed]}
-        missing = [b for b in buckets if not any(window.start <= b < window.end for window in self._windows)]
-        assert missing == [], "buckets that are in no window"
-        assert {name: getattr(self._checkpoint, name) for name in totals} == totals
+        for name, total in totals.items():
+            assert total <= getattr(self._checkpoint, name) <= total + erased, name
         self.found.repeated = totals["retries"] + totals["duplicates"]
+
+    async def _join(
+        self, ranked: list[tuple[int, Row]], observed: list[tuple[int, Row]], window: Window
+    ) -> tuple[Joined, list[bytes]]:
+        """What the journal's rows give for a window, and the observations that arrived in it."""
+        rules = self._loop.rules().at(window.start)
+        events = decode_events([line for _, row in _within(ranked, window) for line in await self._text(row)])
+        before = [bytes(row["h"]) for _, row in _within(ranked, Window(window.start - EARLY, window.start))]  # type: ignore[arg-type]
+        around = Window(window.start - EARLY, next_bucket(window.end + rules.wait))
+        lines = [line for _, row in _within(observed, around) for line in await self._text(row)]
+        mine = sorted(_within(observed, window), key=lambda one: (one[0], str(one[1]["RowKey"])))
+        arrived = [line for _, row in mine for line in await self._text(row)]
+        return join(events, observations_of({event_key(event.e) for event in events}, lines), before, rules), arrived
 
     async def _journal(self, stream: str) -> list[tuple[int, Row]]:
         found = []
@@ -160,33 +184,55 @@ class Audit:
     async def _text(self, row: Row) -> list[bytes]:
         return await rows.lines(row, self._blobs)
 
-    async def check_models(self) -> None:
-        """Every version is what a straight run over the log up to there gives; the serving one knows all of it."""
-        made: dict[int, set[str]] = defaultdict(set)
-        for path in await self._blobs.names(f"loops/{self._loop.id}/models/"):
-            if match := _MODEL.search(path):
-                blob = await self._blobs.get(path)
+    async def check_versions(self) -> None:
+        """Every version is what a straight run over the log up to there gives by the arguments it was made with.
+
+        A model that nobody came to record is what those of some version give.
+        """
+        held = {version.version: version.arguments for version in await registry.versions(self._blobs, self._loop.id)}
+        learners = {arguments: self._learner(arguments) for arguments in {self._loop.learned.training, *held.values()}}
+        made = defaultdict[int, dict[str, str]](dict)
+        for name, parts in (await registry.listed(self._blobs, self._loop.id)).items():
+            if registry.MODEL in parts:
+                blob = await self._blobs.get(registry.model_path(self._loop.id, name))
                 assert blob is not None
-                made[int(match[1])].add(hashlib.sha256(blob.data).hexdigest())
-        read, _ = await pointer.read(self._blobs, self._loop.id)
-        assert read is not None
-        current = read.head  # which may not serve: a version may be pinned
-        learner, learned = Learner(self._loop.policy.training, None, self._loop.policy.resuming), 0
-        windows = sorted(self._windows)
+                made[registry.through(name)][name] = _sha256(blob.data)
+        learned, windows = 0, sorted(self._windows)
         for through in sorted(made):
             while windows and windows[0].start < through:
-                learned += self._learn(learner, windows.pop(0))
-            assert made[through] == {hashlib.sha256(learner.save()).hexdigest()}, f"the version through {through}"
-        learner.close()
+                window = windows.pop(0)
+                learned += max(self._learn(learner, window) for learner in learners.values())
+            straight = {
+                arguments: hashlib.sha256(learner.save()).hexdigest() for arguments, learner in learners.items()
+            }
+            for name, sha256 in made[through].items():
+                assert sha256 in ([straight[held[name]]] if name in held else straight.values()), f"version {name}"
+        for learner in learners.values():
+            learner.close()
+        current = await self._head()
         assert current.trained_through == max(made)
         assert current.events == learned
         assert windows == []
-        straight = Learner(self._loop.policy.training, None, self._loop.policy.resuming)
+        self.found.versions = len(made)
+
+    async def check_model(self) -> None:
+        """The serving version is what one straight run over all of the log gives."""
+        current = await self._head()
+        assert current.lineage == self._loop.learned.lineage
+        straight = self._learner(current.arguments)
         for window in sorted(self._windows):
             self._learn(straight, window)
-        assert hashlib.sha256(straight.save()).hexdigest() == current.sha256
+        assert _sha256(straight.save()) == current.sha256
         straight.close()
-        self.found.versions = len(made)
+
+    def _learner(self, arguments: str) -> Learner:
+        return Learner(arguments, None, self._loop.policy.resuming)
+
+    async def _head(self) -> Version:
+        """The version that learns on; it may not serve, since another one may be pinned."""
+        read, _ = await pointer.read(self._blobs, self._loop.id)
+        assert read is not None
+        return read.head
 
     def _learn(self, learner: Learner, window: Window) -> int:
         lines = [line for line in self._lines(window, joined.DSJSON) if not line.startswith(b'{"_skipLearn":true')]
@@ -198,6 +244,10 @@ class Audit:
         """Nothing is left of loops that were deleted."""
         left = [*await self._tables.names(""), *await self._blobs.names("")]
         assert [name for name in left if any(spare in name for spare in spares)] == []
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _within(found: list[tuple[int, Row]], window: Window) -> list[tuple[int, Row]]:
@@ -254,6 +304,8 @@ async def audit(storage: str, traffic: Traffic, pruned: bool = False, killed: bo
         judged.check_rewards(traffic)
         if not pruned:
             await judged.check_windows()
-        await judged.check_models()
+        await judged.check_versions()
+        await judged.check_model()
+        assert judged.found.rewarded > 0
         await judged.check_gone(traffic.spares)
         return judged.found

@@ -4,6 +4,8 @@ import pytest
 
 from shared.storage.azure import options
 
+pytest.register_assert_rewrite(*(f"tests.faults.{name}" for name in ("audit", "leaps", "leavings", "storm")))
+
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

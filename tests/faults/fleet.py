@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Self
 import msgspec
 
 from localhost.azurite import die_with_parent
+from tests.faults.gate import Fault
 from tests.faults.load import KEY, ROOT
-from tests.faults.points import Fault
 from tests.faults.worker import Order, Report
 from tests.integration.served import environment
 
@@ -36,6 +37,7 @@ class Instance:
         began: when it was ordered, by a clock that never jumps.
         address: where it serves, empty before it does.
         fault: the point and the side at which it ended itself.
+        turns: how often each of its timers has begun, by the point that they begin with.
         code: its exit code, once it has ended.
     """
 
@@ -44,6 +46,7 @@ class Instance:
     pid: int = 0
     address: str = ""
     fault: str = ""
+    turns: Counter[str] = field(default_factory=Counter)
     code: int | None = None
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
@@ -70,10 +73,14 @@ class Fleet:
         storage: a connection string.
         output: gets what they write to their standard error.
         settings: more of their environment.
+
+    Attributes:
+        ahead: seconds by which those that are started are ahead of this machine's clock, and all storage with them.
     """
 
     def __init__(self, storage: str, output: Path, **settings: str) -> None:
         self.output = output
+        self.ahead = 0.0
         self.unnamed: set[str] = set()
         self.faults: list[str] = []
         self.ended: queue.SimpleQueue[Instance] = queue.SimpleQueue()
@@ -126,7 +133,8 @@ class Fleet:
         self._count += 1
         instance = Instance(f"i{self._count}", time.monotonic())
         self._live[instance.name] = instance
-        self._order(Order(instance.name, list(faults), number, None if claims is None else str(claims), settings))
+        folder = None if claims is None else str(claims)
+        self._order(Order(instance.name, list(faults), number, folder, settings, ahead=self.ahead))
         return instance
 
     def signal(self, instance: Instance, number: signal.Signals) -> None:
@@ -137,6 +145,10 @@ class Fleet:
         assert self._worker.stdin is not None
         self._worker.stdin.write(msgspec.json.encode(order) + b"\n")
         self._worker.stdin.flush()
+
+    def now(self) -> float:
+        """The time as those have it that are started now, in seconds since the epoch."""
+        return time.time() + self.ahead
 
     @property
     def live(self) -> list[Instance]:
@@ -166,6 +178,8 @@ class Fleet:
             elif report.what == "fault":
                 instance.fault = report.text
                 self.faults.append(report.text)
+            elif report.what == "turn":
+                instance.turns[report.text] += 1
             else:
                 instance.code = int(report.text)
                 del self._live[instance.name]

@@ -1,28 +1,11 @@
-"""Turns an app's storage calls into named points, at which the process that makes them can be ended."""
+"""Turns a storage call, and the functions that it is made for, into the name of the step that it is."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import os
 import re
-import signal
-import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
 
-import msgspec
-
-from shared.storage import Blobs, Queues, Tables
-
-BEFORE, AMID, AFTER = "before", "amid", "after"
-"""Of a call: not begun; sent, its answer not read; answered without an error. A reading has no middle."""
-_SHARED = f"{os.sep}shared{os.sep}"
-_LONGEST_AMID = 0.004
-"""Seconds that a call is under way before its process ends, about as long as Azurite takes to answer it."""
 _WORDS = {
     "<loop>": "[0-9a-f]{32}",
     "<day>": "[0-9]{8}",
@@ -48,7 +31,7 @@ class Point:
     needs: str = ""
 
 
-POINTS = (
+USUAL = (
     Point("clock.probe", "put clock clock"),
     Point("deployment.read", "(get|get_changed) deployment.json"),
     Point("deployment.found", "put deployment.json", "Loops._found"),
@@ -120,18 +103,6 @@ POINTS = (
     Point("model.rebuild", "get <version>/model.vw", "Rebuilder._stored"),
     Point("pointer.change", "put loops/<loop>/models/current.json", "change"),
     Point("pointer.move", "put loops/<loop>/models/current.json", "Publisher.publish"),
-    # Closed hours
-    Point("hours.read", "get loops/<loop>/hours.json"),
-    Point("hours.checkpoint", "get loops/<loop>/join.json", "Hours.run"),
-    Point("hours.days", "sizes loops/<loop>/index/"),
-    Point("hours.folders", "folders loops/<loop>/joined/.*", "Hours.run"),
-    Point("hours.list", "sizes loops/<loop>/joined/.*", "Hours.run"),
-    Point("hours.index.read", "(get|get_range) (<window>|loops/<loop>/index/.*).index"),
-    Point("hours.window.read", "get <window>.(observations|dsjson).zst", "Hours._pass"),
-    Point("hours.index", "put loops/<loop>/index/.*"),
-    Point("hours.table", "put loops/<loop>/parquet/.*"),
-    Point("hours.older", "names loops/<loop>/(index|parquet)/.*"),
-    Point("hours.move", "put loops/<loop>/hours.json"),
     # Sweep: retention, and what deleted loops have left
     Point("sweep.turn", "put activity sweep"),
     Point("retention.checkpoint", "get loops/<loop>/join.json", "expire"),
@@ -159,7 +130,124 @@ POINTS = (
     # Work
     Point("work.send", "send rankloop-work"),
 )
-"""In order of the day; of those that a call fits, the first counts."""
+"""What comes about all the time, in order of the day."""
+LATER = (
+    # Erasures: what is asked for
+    Point("erasing.ask.read", "get loops/<loop>/join.json", "ask"),
+    Point("erasing.ask", "put loops/<loop>/join.json", "ask"),
+    Point("erasing.note", "put activity sweep-erasures", "_erase"),
+    Point("erasing.find", "get loops/<loop>/join.json", "find"),
+    Point("erasing.list", "names loops/<loop>/erasures/", "newest"),
+    Point("erasing.list.checkpoint", "get loops/<loop>/join.json", "newest"),
+    Point("erasing.record.read", "get loops/<loop>/erasures/.*.json"),
+    # A pass: what it begins and ends with
+    Point("erasing.note.again", "put activity sweep-erasures", "expire"),
+    Point("erasing.put_off", "put activity sweep-erasures", "erased"),
+    Point("erasing.forget", "delete activity sweep-erasures", "erased"),
+    Point("erasing.tidy", "names loops/<loop>/erasures/", "tidy"),
+    Point("erasing.tidy.checkpoint", "get loops/<loop>/join.json", "tidy"),
+    Point("erasing.tidy.delete", "delete loops/<loop>/erasures/.*.marks", "tidy"),
+    Point("erasing.marks", "put loops/<loop>/erasures/.*.marks", "commit"),
+    Point("erasing.commit.read", "get loops/<loop>/join.json", "commit"),
+    Point("erasing.commit", "put loops/<loop>/join.json", "commit"),
+    Point("erasing.record", "put loops/<loop>/erasures/.*.json", "close"),
+    Point("erasing.close.read", "get loops/<loop>/join.json", "close"),
+    Point("erasing.close", "put loops/<loop>/join.json", "close"),
+    Point("erasing.progress", "get loops/<loop>/erasing.json"),
+    Point("erasing.save", "put loops/<loop>/erasing.json", "_Kept.save"),
+    Point("erasing.hour.note", "put loops/<loop>/erasing.json", "_Kept.note"),
+    Point("join.known", "get loops/<loop>/erasures/.*.marks", "Joiner._join"),
+    Point("erasing.known", "get loops/<loop>/erasures/.*.marks"),
+    # A pass: rows of the journal, and mail
+    Point("erasing.tables", "names (rank|obs)<loop>", "Scan.places"),
+    Point("erasing.rows", "query (rank|obs)<loop><day> .*", "Scan._partitions"),
+    Point("erasing.row.read", "query rank<loop><day> .*", "Scan._row"),
+    Point("erasing.row", "replace (rank|obs)<loop><day> .*", "_replace"),
+    Point("erasing.row.delete", "delete (rank|obs)<loop><day> .*", "_replace"),
+    Point("erasing.overflow.old", "get journal/.*", "_replace"),
+    Point("erasing.overflow", "put journal/.*", "_replace"),
+    Point("erasing.overflow.delete", "delete journal/.*", "_replace"),
+    Point("erasing.overflow.read", "get journal/.*", "Scan._row"),
+    Point("erasing.orphans", "names journal/.*", "orphans"),
+    Point("erasing.orphans.rows", "query (rank|obs)<loop><day> .*", "orphans"),
+    Point("erasing.orphans.delete", "delete journal/.*", "orphans", needs="erasing.row.delete"),
+    Point("erasing.mail.list", "names loops/<loop>/slices/", "Scan.places"),
+    Point("erasing.slice.read", "get loops/<loop>/slices/.*.ranks", "ranks"),
+    Point("erasing.slice.rows", "query rank<loop><day> .*", "ranks"),
+    Point("erasing.slice", "put loops/<loop>/slices/.*.ranks", "ranks"),
+    Point("erasing.mail.read", "get loops/<loop>/slices/.*.mail", "mail"),
+    Point("erasing.mail", "put loops/<loop>/slices/.*.mail", "mail"),
+    # A pass: windows, and hours
+    Point("erasing.windows", "sizes loops/<loop>/joined/", "Scan.places"),
+    Point("erasing.window.look", "get_range <window>.index", "Scan._holds_none"),
+    Point("erasing.window.table", "get <window>.index", "table_of"),
+    Point("erasing.window.events", "get <window>.dsjson.zst", "events"),
+    Point("erasing.window.read", "get <window>.(dsjson|observations).zst", "window"),
+    Point("erasing.window", "put <window>.dsjson.zst", "window"),
+    Point("erasing.window.observations", "put <window>.observations.zst", "window"),
+    Point("erasing.window.index", "put <window>.index", "window"),
+    Point("erasing.window.delete", "delete <window>.*", "window"),
+    Point("erasing.window.outdated", "delete <window>.*", "Scan._window", needs="erasing.window.index"),
+    Point("erasing.hour.read", "get loops/<loop>/hours.json", "rewrite"),
+    Point("erasing.hour.fence", "put loops/<loop>/hours.json", "rewrite"),
+    Point("erasing.hour.checkpoint", "get loops/<loop>/join.json", "rewrite"),
+    Point("erasing.hour.folders", "folders loops/<loop>/joined/.*", "rewrite"),
+    Point("erasing.hour.list", "sizes loops/<loop>/joined/.*", "rewrite"),
+    Point("erasing.hour.window", "get <window>.(observations|dsjson).zst", "rewrite"),
+    Point("erasing.hour.index", "put loops/<loop>/index/.*", "rewrite"),
+    Point("erasing.hour.table", "put loops/<loop>/parquet/.*", "rewrite"),
+    Point("erasing.hour.files", "names loops/<loop>/(index|parquet)/.*", "rewrite"),
+    Point("erasing.hour.delete", "delete loops/<loop>/(index|parquet)/.*", "rewrite"),
+    Point("erasing.hour.days", "sizes loops/<loop>/index/", "rewrite"),
+    Point("erasing.hour.older", "names loops/<loop>/(index|parquet)/.*", "Eraser._pass"),
+    Point("erasing.imports", "names loops/<loop>/imports/", "Scan.places"),
+    Point("erasing.checkpoint", "get loops/<loop>/join.json", "Eraser.run"),
+    Point("erasing.examined.checkpoint", "get loops/<loop>/join.json", "App._carry_out"),
+    Point("erasing.examined", "put loops/<loop>/examined.json", "forget"),
+    # Long waits
+    Point("route.cut", "query (rank|obs)<loop><day> .*", "Router._cut"),
+    Point("route.pass", "put loops/<loop>/join.json", "Router.carry_out"),
+    Point("route.plan", "put loops/<loop>/join.json", "Joiner._slice"),
+    Point("route.ranks.list", "names loops/<loop>/slices/.*.ranks", "Router._write_ranks"),
+    Point("route.ranks.read", "query rank<loop><day> .*", "Router._write_ranks"),
+    Point("route.ranks", "put loops/<loop>/slices/.*.ranks"),
+    Point("route.mail.read", "query obs<loop><day> .*", "Router._write_mail"),
+    Point("route.mail.list", "names loops/<loop>/slices/", "Router._write_mail"),
+    Point("route.mail.events", "get loops/<loop>/slices/.*.ranks", "Router._write_mail"),
+    Point("route.mail", "put loops/<loop>/slices/.*.mail", "Router._write_mail"),
+    Point("route.noted", "put activity join", "routed"),
+    Point("route.window.list", "names loops/<loop>/slices/", "Router.window"),
+    Point("route.window", "get_range loops/<loop>/slices/.*.ranks", "Router.window"),
+    Point("route.inbox.list", "names loops/<loop>/slices/", "Router.mail"),
+    Point("route.inbox.places", "get_range loops/<loop>/slices/.*.mail", "read_places"),
+    Point("route.inbox", "get_range loops/<loop>/slices/.*.mail", "Router._read_part"),
+    Point("route.drop.list", "names loops/<loop>/slices/", "Joiner._carry_out"),
+    Point("route.drop", "delete loops/<loop>/slices/.*"),
+    # Closed hours
+    Point("hours.read", "get loops/<loop>/hours.json"),
+    Point("hours.checkpoint", "get loops/<loop>/join.json", "Hours.run"),
+    Point("hours.days", "sizes loops/<loop>/index/"),
+    Point("hours.folders", "folders loops/<loop>/joined/.*", "Hours.run"),
+    Point("hours.list", "sizes loops/<loop>/joined/.*", "Hours.run"),
+    Point("hours.index.read", "(get|get_range) (<window>|loops/<loop>/index/.*).index"),
+    Point("hours.window.read", "get <window>.(observations|dsjson).zst", "Hours._pass"),
+    Point("hours.index", "put loops/<loop>/index/.*"),
+    Point("hours.table", "put loops/<loop>/parquet/.*"),
+    Point("hours.older", "names loops/<loop>/(index|parquet)/.*"),
+    Point("hours.move", "put loops/<loop>/hours.json"),
+)
+"""What comes about when minutes or hours have passed: erasures, long waits, closed hours."""
+DAYS = (
+    Point("hours.day.list", "sizes loops/<loop>/joined/.*", "write_day"),
+    Point("hours.day", "put loops/<loop>/index/.*", "write_day"),
+    Point("hours.day.delete", "delete loops/<loop>/index/.*", "merge_days"),
+    Point("thin.model", "delete <version>/model.vw", "Thinner._thin"),
+    Point("forget.model", "delete <version>/model.vw", "Thinner._forget"),
+    Point("forget.record", "delete <version>/version.json", "Thinner._forget"),
+)
+"""What comes about when days have passed: tables of days, versions thinned and forgotten."""
+POINTS = (*DAYS, *LATER, *USUAL)
+"""Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
 """Where journal rows are deleted as soon as they are joined, and nowhere else."""
 ASKED = frozenset({"work.send"})
@@ -187,147 +275,3 @@ def point_of(call: str, functions: Sequence[str]) -> Point | None:
         if pattern.fullmatch(call) and (not point.within or point.within in functions):
             return point
     return None
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Where a process ends: at the nth time that it comes to one side of a point."""
-
-    point: str
-    side: str
-    nth: int = 1
-
-
-class Gate:
-    """Ends this process at the first of its faults that it comes to.
-
-    Args:
-        faults: where.
-        tell: called with "fault" and a point with its side, or "unnamed" and a call that is none of the points.
-        number: the signal that ends it.
-        claims: a folder in which processes note the faults that they take, so that each is taken once, at whichever
-            time it comes about; None where each process takes its own.
-    """
-
-    def __init__(
-        self,
-        faults: Sequence[Fault],
-        tell: Callable[[str, str], None],
-        number: signal.Signals = signal.SIGKILL,
-        claims: Path | None = None,
-    ) -> None:
-        self._faults = set(faults)
-        self._sides = {(fault.point, fault.side) for fault in faults}
-        self._tell = tell
-        self._number = number
-        self._claims = claims
-        self._passed: Counter[tuple[str, str]] = Counter()
-
-    def name(self, call: str) -> str:
-        """The point of a call that this process is about to make."""
-        point = point_of(call, list(_functions()))
-        if point is None:
-            self._tell("unnamed", f"{call} in {' < '.join(_functions())}")
-        return point.name if point else "?"
-
-    def takes(self, point: str, side: str) -> bool:
-        """Whether this is where to end."""
-        if self._claims is not None:
-            return (point, side) in self._sides and self._claim(f"{point} {side}")
-        self._passed[point, side] += 1
-        return Fault(point, side, self._passed[point, side]) in self._faults
-
-    def _claim(self, name: str) -> bool:
-        assert self._claims is not None
-        try:
-            (self._claims / name).touch(exist_ok=False)
-        except FileExistsError:
-            return False
-        return True
-
-    def end(self, point: str, side: str) -> None:
-        """End this process: at once by SIGKILL, in order by SIGTERM."""
-        self._tell("fault", f"{point} {side}")
-        os.kill(os.getpid(), self._number)
-
-    def passes(self, point: str, side: str) -> None:
-        """End here, if this is where."""
-        if self.takes(point, side):
-            self.end(point, side)
-
-
-class Gated:
-    """Tables, blobs or queues, whatever methods they have, each call of which passes a gate."""
-
-    def __init__(self, storage: Tables | Blobs | Queues, gate: Gate, moment: Callable[[], float]) -> None:
-        self._storage = storage
-        self._gate = gate
-        self._moment = moment
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        method = getattr(self._storage, operation)
-        through = self._read if inspect.isasyncgenfunction(method) else self._call
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            return through(operation, method, inspect.signature(method).bind(*arguments, **named))
-
-        return call
-
-    async def _call(self, operation: str, method: Callable[..., Awaitable[Any]], given: inspect.BoundArguments) -> Any:
-        point = self._gate.name(_spell(operation, given))
-        self._gate.passes(point, BEFORE)
-        if self._gate.takes(point, AMID):
-            under_way = asyncio.ensure_future(method(*given.args, **given.kwargs))
-            await asyncio.sleep(self._moment() * _LONGEST_AMID)
-            self._gate.end(point, AMID)
-            return await under_way
-        result = await method(*given.args, **given.kwargs)
-        self._gate.passes(point, AFTER)
-        return result
-
-    async def _read(
-        self, operation: str, method: Callable[..., AsyncIterator[Any]], given: inspect.BoundArguments
-    ) -> AsyncIterator[Any]:
-        point = self._gate.name(_spell(operation, given))
-        self._gate.passes(point, BEFORE)
-        async for found in method(*given.args, **given.kwargs):
-            yield found
-        self._gate.passes(point, AFTER)
-
-
-def gated_tables(tables: Tables, gate: Gate, moment: Callable[[], float]) -> Tables:
-    """Tables whose calls pass the gate; `moment` draws from [0, 1) how far a call is under way when it is cut off."""
-    return cast(Tables, Gated(tables, gate, moment))
-
-
-def gated_blobs(blobs: Blobs, gate: Gate, moment: Callable[[], float]) -> Blobs:
-    """The same for blobs."""
-    return cast(Blobs, Gated(blobs, gate, moment))
-
-
-def gated_queues(queues: Queues, gate: Gate, moment: Callable[[], float]) -> Queues:
-    """The same for queues."""
-    return cast(Queues, Gated(queues, gate, moment))
-
-
-def _spell(operation: str, given: inspect.BoundArguments) -> str:
-    """A call as text: what is done, to which table and partition, blob or queue, and what of it is wanted."""
-    arguments = given.arguments
-    words = [operation]
-    words += [value for name, value in arguments.items() if name in ("table", "path", "prefix", "partition", "queue")]
-    if "row" in arguments and isinstance(arguments["row"], dict):
-        words.append(arguments["row"]["PartitionKey"])
-    if "partitions" in arguments:
-        words.append(arguments["partitions"][0])
-    if arguments.get("select"):
-        words.append(",".join(arguments["select"]))
-    return " ".join(words)
-
-
-def _functions() -> Iterator[str]:
-    """The product's functions that this call is made for, the innermost first; a task begins with its own."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if _SHARED in code.co_filename:
-            yield code.co_qualname
-        frame = frame.f_back  # type: ignore[assignment]

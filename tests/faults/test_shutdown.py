@@ -14,8 +14,8 @@ import pytest
 from localhost.azurite import Azurite
 from tests.faults.audit import audit, settle
 from tests.faults.fleet import Fleet
+from tests.faults.gate import AFTER, BEFORE, Fault
 from tests.faults.load import Load, health, read_journal, serving
-from tests.faults.points import AFTER, BEFORE, Fault
 from tests.faults.traffic import Traffic
 
 MOMENTS = (

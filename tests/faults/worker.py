@@ -2,7 +2,8 @@
 
 `python -m tests.faults.worker` loads the app once, and forks it for each order that it reads: an instance is there in
 a tenth of the time that starting one takes. It is the app as `python -m localhost` serves it, over HTTP and with its
-timers; but for the gate around its storage, and for some bounds that are lowered so that little comes near them.
+timers; but for the gate around its storage, for the time that it takes it to be, and for some bounds that are lowered
+so that little comes near them.
 """
 
 from __future__ import annotations
@@ -13,27 +14,33 @@ import random
 import selectors
 import signal
 import sys
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import azure.storage.queue.aio  # noqa: F401 - so that instances find it loaded
 import msgspec
 
 import function_app  # noqa: F401 - so that instances find it loaded
+import shared.app
 import shared.storage.azure
 import shared.sweep
 from localhost.__main__ import main as serve
 from localhost.azurite import ROOT, die_with_parent
 from localhost.ncrontab import Schedule
+from shared.clock import StorageClock
 from shared.learning import trainer
 from shared.log import joiner, journal, rows
 from shared.storage.azure import AzureStorage
 from shared.storage.azure.calls import Count
-from tests.faults.points import Fault, Gate, gated_blobs, gated_queues, gated_tables
+from tests.faults.gate import Fault, Gate, gated_blobs, gated_queues, gated_tables
+from tests.integration.timed import TimedTables
 
 TICK = timedelta(seconds=0.3)
-"""From one run of a timer to the next: a schedule has whole seconds, of which each kill would take one."""
+"""From one run of a timer to the next: a schedule has whole seconds, of which each kill would take one. The first run
+comes at once."""
 
 
 class Order(msgspec.Struct):
@@ -46,6 +53,7 @@ class Order(msgspec.Struct):
         claims: see `Gate`.
         settings: of its environment, besides the ones it has from here.
         signals: whether it is there already, and only gets the signal.
+        ahead: seconds by which its time is ahead of this machine's.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Order(msgspec.Struct):
     claims: str | None = None
     settings: dict[str, str] = {}
     signals: bool = False
+    ahead: float = 0.0
 
 
 class Report(msgspec.Struct):
@@ -61,8 +70,9 @@ class Report(msgspec.Struct):
 
     Attributes:
         name: of the instance.
-        what: "began" with its process id, "ready" with its address, "fault" with where it ends, "unnamed" with a
-            storage call that is no point, or "ended" with its exit code.
+        what: "began" with its process id, "ready" with its address, "turn" with the point that a run of a timer begins
+            with, "fault" with where it ends, "unnamed" with a storage call that is no point, or "ended" with its exit
+            code.
         text: that.
     """
 
@@ -136,26 +146,47 @@ def _run(order: Order, report: Callable[[str, str, str], None]) -> None:
         claims = None if order.claims is None else Path(order.claims)
         number = signal.Signals(order.number)
         gate = Gate(order.faults, lambda what, text: report(order.name, what, text), number, claims)
-        _arrange(gate)
+        _arrange(gate, order.ahead)
         code = serve(["--app", str(ROOT), "--port", "0"])
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def _arrange(gate: Gate) -> None:
-    """Put the gate around the storage of this process, and lower some bounds."""
+class _Time:
+    """A time that is ahead of this machine's."""
+
+    def __init__(self, ahead: float) -> None:
+        self._ahead = ahead
+
+    @property
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+
+def _arrange(gate: Gate, ahead: float) -> None:
+    """Put the gate around the storage of this process, move its time and that of its storage, and lower some bounds."""
     moment = random.random
+    later = _Time(ahead)
 
     class GatedStorage(AzureStorage):
         def __init__(self, setting: str, count: Count = lambda _: None) -> None:
             super().__init__(setting, count)
-            self.tables = gated_tables(self.tables, gate, moment)  # type: ignore[assignment]
+            tables = gated_tables(self.tables, gate, moment)
+            self.tables = TimedTables(later, tables) if ahead else tables  # type: ignore[assignment]
             self.blobs = gated_blobs(self.blobs, gate, moment)  # type: ignore[assignment]
             self.queues = gated_queues(self.queues, gate, moment)  # type: ignore[assignment]
 
     shared.storage.azure.AzureStorage = GatedStorage  # type: ignore[misc]
-    Schedule.next = lambda self, after: after + TICK  # type: ignore[method-assign]
+    shared.app.StorageClock = partial(StorageClock, local=lambda: later.now)  # type: ignore[attr-defined, assignment]
+    begun = set[int]()
+
+    def following(schedule: Schedule, after: datetime) -> datetime:
+        tick = TICK if id(schedule) in begun else timedelta()
+        begun.add(id(schedule))
+        return after + tick
+
+    Schedule.next = following  # type: ignore[assignment]
     joiner.MAX_EVENTS = 40
     joiner.EARLY = 15  # type: ignore[attr-defined]  # of which no client comes near: rows are pruned behind it
     trainer.MAX_EVENTS = 120

@@ -18,7 +18,7 @@ from shared.learning import registry
 from shared.learning.lesson import Job, learn
 from shared.learning.model import Learner
 from shared.log import checkpoint as checkpoints
-from shared.log import joined, rows
+from shared.log import joined
 from shared.log.eraser import QUIET
 from shared.log.records import digest_of
 from shared.loops.loops import DEFAULT
@@ -27,6 +27,7 @@ from shared.storage.azure import AzureStorage
 from tests.contract.conftest import KEY as DEPLOYMENT_KEY
 from tests.contract.conftest import Deployment, deployment
 from tests.integration.timed import TimedTables
+from tests.stored import everything
 from tests.unit.edge.inmemory import KEY, InMemory
 from tests.unit.edge.test_erasures import Pauses
 
@@ -76,23 +77,6 @@ class OnAzurite(InMemory):
         windows = await joined.windows(self.storage.blobs, loop_id, 0, 2**33)
         return [line for window in windows for line in await joined.read(self.storage.blobs, loop_id, window)]
 
-    async def everything(self) -> AsyncIterator[tuple[str, bytes]]:
-        """All that the account holds: each blob and each row, and what is compressed in it."""
-        blobs, tables = self.storage.blobs, self.storage.tables
-        for path in await blobs.names(""):
-            blob = await blobs.get(path)
-            assert blob is not None
-            yield path, path.encode() + b"\n" + blob.data + repr(blob.metadata).encode()
-            if path.endswith(".zst") or path.startswith("journal/"):
-                yield f"{path} unpacked", rows.decompress(blob.data)
-            if path.endswith(".parquet"):
-                yield f"{path} unpacked", repr(pq.read_table(io.BytesIO(blob.data)).to_pylist()).encode()
-        for table in await tables.names(""):
-            async for row, _ in tables.query(table, ("", "~")):
-                yield f"{table} {row['RowKey']!r}", repr(row).encode()
-                if "f" in row:
-                    yield f"{table} {row['RowKey']!r} unpacked", b"\n".join(await rows.lines(row, blobs))
-
     async def parquet(self) -> list[dict[str, Any]]:
         """All rows of all Parquet files."""
         blobs = self.storage.blobs
@@ -101,7 +85,11 @@ class OnAzurite(InMemory):
 
     async def holding(self, *needles: bytes) -> set[str]:
         """Where any of some bytes are."""
-        return {place async for place, data in self.everything() if any(needle in data for needle in needles)}
+        return {
+            place
+            async for place, data in everything(self.storage.tables, self.storage.blobs)
+            if any(needle in data for needle in needles)
+        }
 
 
 @pytest.fixture

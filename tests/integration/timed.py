@@ -11,7 +11,8 @@ from shared.storage import Row, Tables
 class Timed(Protocol):
     """What has a time: seconds since the epoch."""
 
-    now: float
+    @property
+    def now(self) -> float: ...
 
 
 class TimedTables:
