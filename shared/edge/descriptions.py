@@ -221,8 +221,9 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         "Let the loop's settings go further",
         answer=limits.LimitsContract,
         codes=("InvalidRequest",),
-        example={"longestRewardWait": "P60D", "mostActions": 200},
-        details="For owners alone: what waits long costs storage, and many actions cost time and memory.",
+        example={"longestRewardWait": "P60D", "mostActions": 200, "lowestReward": -1.0, "highestReward": 1.0},
+        details="For owners alone: what waits long costs storage, and many actions cost time and memory. Another range "
+        "of rewards makes a new model.",
     ),
     stories.get_event: Description(
         RANKLOOP,

@@ -36,6 +36,18 @@ class LimitsContract(msgspec.Struct, rename="camel", omit_defaults=True, forbid_
             examples=[200],
         ),
     ] = None
+    lowest_reward: Annotated[
+        float | None,
+        Meta(
+            description="What an event earns in learning at least, -1 where nobody has changed it. The log keeps what "
+            "was sent. A change makes a new model from the log.",
+            examples=[-1.0],
+        ),
+    ] = None
+    highest_reward: Annotated[
+        float | None,
+        Meta(description="What it earns in learning at most, 1 where nobody has changed it.", examples=[1.0]),
+    ] = None
 
 
 async def get_limits(app: App, call: Call) -> Reply:
@@ -48,11 +60,14 @@ async def put_limits(app: App, call: Call) -> Reply:
     given = decode(call.body, LimitsContract)
 
     def change(loop: Loop) -> Loop:
-        held = limits.put(given.longest_reward_wait, given.most_actions, loop.limits, loop.configuration)
-        return replace(loop, limits=held)
+        configuration = loop.configuration
+        held = limits.put(given.longest_reward_wait, given.most_actions, loop.limits, configuration)
+        rewards = limits.put_rewards(given.lowest_reward, given.highest_reward, configuration.reward_range)
+        return replace(loop, limits=held, configuration=replace(configuration, reward_range=rewards))
 
     return _reply(await app.loops.change(call.name, change))
 
 
 def _reply(loop: Loop) -> Reply:
-    return reply_json(LimitsContract(durations.spell(loop.limits.longest_reward_wait), loop.limits.most_actions))
+    wait = durations.spell(loop.limits.longest_reward_wait)
+    return reply_json(LimitsContract(wait, loop.limits.most_actions, *loop.configuration.reward_range))

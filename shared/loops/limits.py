@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from shared.contract import durations
@@ -11,6 +12,8 @@ from shared.loops.service import DAY, LONGEST_WAIT, SHORTEST, ServiceConfigurati
 
 MOST_WAIT = 60 * DAY
 """Seconds; past this, what waits would be kept longer than changed waits are remembered."""
+MOST_REWARD = 1e6
+"""What a loop's rewards may be bounded by; VW's 32-bit floats tell them apart well beyond that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,24 @@ def put(
         message = f"longestRewardWait must not be below rewardWaitTime, which is {now}: change that first."
         raise ApiError("InvalidRequest", message, "longestRewardWait")
     return replace(held, longest_reward_wait=seconds)
+
+
+def put_rewards(lowest: float | None, highest: float | None, held: tuple[float, float]) -> tuple[float, float]:
+    """The reward range that a PUT results in: what is aggregated of an event counts as its nearest end, if outside.
+
+    Args:
+        lowest: its lower end; None where that was left out, and keeps its value.
+        highest: its upper end; the same.
+        held: the range so far.
+
+    Raises:
+        ApiError: InvalidRequest when one is out of range, or they are not in order.
+    """
+    ends = (held[0] if lowest is None else lowest, held[1] if highest is None else highest)
+    for name, value in zip(("lowestReward", "highestReward"), ends, strict=True):
+        if not (math.isfinite(value) and abs(value) <= MOST_REWARD):
+            raise ApiError("InvalidRequest", f"{name} must be from {-MOST_REWARD:g} to {MOST_REWARD:g}.", name)
+    if ends[0] >= ends[1]:
+        message = f"lowestReward must be below highestReward; they would be {ends[0]:g} and {ends[1]:g}."
+        raise ApiError("InvalidRequest", message, "lowestReward" if highest is None else "highestReward")
+    return ends

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from shared.loops.loops import DEFAULT
 from tests.unit.edge.inmemory import InMemory, error, refusal
 
 LIMITS = "rankloop/v1/limits"
 SERVICE = "personalizer/v1.0/configurations/service"
+
+
+def limits(wait: str, most: int = 50, lowest: float = -1.0, highest: float = 1.0) -> dict[str, Any]:
+    return {"longestRewardWait": wait, "mostActions": most, "lowestReward": lowest, "highestReward": highest}
 
 
 async def settings(served: InMemory, loop: str = "", **changed: Any) -> dict[str, Any]:
@@ -19,16 +24,13 @@ async def settings(served: InMemory, loop: str = "", **changed: Any) -> dict[str
 
 async def test_a_wait_of_more_than_two_days_takes_the_owners_leave(served: InMemory) -> None:
     wished = await settings(served, rewardWaitTime="P60D")
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
+    assert await served.json("GET", LIMITS) == limits("P2D")
     assert await refusal(served("PUT", SERVICE, wished)) == (400, "InvalidRewardWaitTime")
 
-    assert await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"}) == {
-        "longestRewardWait": "P60D",
-        "mostActions": 50,
-    }
+    assert await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"}) == limits("P60D")
 
     assert (await served.json("PUT", SERVICE, wished))["rewardWaitTime"] == "P60D"
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P60D", "mostActions": 50}
+    assert await served.json("GET", LIMITS) == limits("P60D")
     longer = {**wished, "rewardWaitTime": "P60DT1S"}
     assert await refusal(served("PUT", SERVICE, longer)) == (400, "InvalidRewardWaitTime")
 
@@ -49,11 +51,8 @@ async def test_the_limits_of_a_loop_are_its_own_and_its_key_changes_them_not(ser
     assert await refusal(refused) == (403, "Forbidden")
     await served.json("PUT", path, {"longestRewardWait": "P3D"})
 
-    assert await served.json("GET", path, ocp_apim_subscription_key=key) == {
-        "longestRewardWait": "P3D",
-        "mostActions": 50,
-    }
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
+    assert await served.json("GET", path, ocp_apim_subscription_key=key) == limits("P3D")
+    assert await served.json("GET", LIMITS) == limits("P2D")
     wished = await settings(served, "loops/news/", rewardWaitTime="P3D")
     await served.json("PUT", f"loops/news/{SERVICE}", wished, ocp_apim_subscription_key=key)
 
@@ -71,19 +70,23 @@ async def test_the_limits_of_a_loop_are_its_own_and_its_key_changes_them_not(ser
         ({"mostActions": "many"}, "BadRequest"),
         ({"mostActions": 0}, "InvalidRequest"),
         ({"longestRewardWait": "P60D", "mostActions": 1001}, "InvalidRequest"),
+        ({"highestReward": "many"}, "BadRequest"),
+        ({"highestReward": -1}, "InvalidRequest"),
+        ({"mostActions": 100, "lowestReward": 1}, "InvalidRequest"),
+        ({"highestReward": 1000001}, "InvalidRequest"),
     ],
 )
 async def test_limits_out_of_bounds_change_nothing(served: InMemory, body: Any, code: str) -> None:
     refused = error(await served("PUT", LIMITS, body))
 
     assert refused["code"] == code
-    assert await served.json("GET", LIMITS) == {"longestRewardWait": "P2D", "mostActions": 50}
+    assert await served.json("GET", LIMITS) == limits("P2D")
 
 
 async def test_what_is_left_out_keeps_its_value(served: InMemory) -> None:
     await served.json("PUT", LIMITS, {"longestRewardWait": "PT10M"})
 
-    assert await served.json("PUT", LIMITS, {}) == {"longestRewardWait": "PT10M", "mostActions": 50}
+    assert await served.json("PUT", LIMITS, {}) == limits("PT10M")
     wished = await settings(served, rewardWaitTime="PT11M")
     assert "PT10M" in error(await served("PUT", SERVICE, wished))["message"]
 
@@ -140,3 +143,19 @@ async def test_new_limits_are_no_edit_of_what_is_learned(served: InMemory) -> No
     await served.json("PUT", LIMITS, {"longestRewardWait": "P60D"})
 
     assert (await served.json("GET", path))["lastConfigurationEditDate"] == before
+
+
+async def test_a_wider_reward_range_is_an_edit_of_what_is_learned(served: InMemory) -> None:
+    path = "personalizer/v1.1-preview.3/configurations/service"
+    before = (await served.json("GET", path))["lastConfigurationEditDate"]
+
+    assert await served.json("PUT", LIMITS, {"highestReward": 20}) == limits("P2D", highest=20.0)
+
+    assert (await served.json("GET", path))["lastConfigurationEditDate"] != before
+    loop = await served.app.loops.named(DEFAULT)
+    assert loop.rules().at(0).reward_range == (-1.0, 20.0)
+    refused = error(await served("PUT", LIMITS, {"lowestReward": 20}))
+    assert (refused["target"], refused["message"]) == (
+        "lowestReward",
+        "lowestReward must be below highestReward; they would be 20 and 20.",
+    )

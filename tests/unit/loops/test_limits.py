@@ -66,3 +66,30 @@ def test_a_loop_of_before_has_personalizers_limits() -> None:
     del written["limits"]
 
     assert settings.decode(ID, orjson.dumps(written), LOOP.etag) == LOOP
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "ends"),
+    [(None, None, (-1.0, 1.0)), (0.0, None, (0.0, 1.0)), (None, 1e6, (-1.0, 1e6)), (-1e6, -5.0, (-1e6, -5.0))],
+)
+def test_rewards_may_have_another_range(
+    lowest: float | None, highest: float | None, range_: tuple[float, float]
+) -> None:
+    assert limits.put_rewards(lowest, highest, (-1.0, 1.0)) == range_
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "target"),
+    [
+        (1.0, None, "lowestReward"),
+        (None, -1.0, "highestReward"),
+        (0.0, 0.0, "highestReward"),
+        (-1e6 - 1, None, "lowestReward"),
+        (None, float("inf"), "highestReward"),
+    ],
+)
+def test_a_range_of_rewards_has_bounds(lowest: float | None, highest: float | None, target: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        limits.put_rewards(lowest, highest, (-1.0, 1.0))
+
+    assert (caught.value.code, caught.value.target) == ("InvalidRequest", target)
