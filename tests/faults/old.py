@@ -26,9 +26,8 @@ async def leave_something_old(storage: str) -> None:
             return
         loop_id = deployments.decode(deployment.data).loops[DEFAULT]
         line = encode_observed(Observed("of long ago", LONG_AGO + 1.0, "r", 1.0, None, "q"))
-        await azure.blobs.delete(
-            thinning.progress_path(loop_id)
-        )  # or it would be moved once, perhaps while nobody kills
+        # Or it would be moved once, perhaps while nobody kills.
+        await azure.blobs.delete(thinning.progress_path(loop_id))
         checkpoint, etag = await checkpoints.load(azure.blobs, loop_id)
         if checkpoint.since:  # retention moves that once a day: here, again
             checkpoint = msgspec.structs.replace(checkpoint, since=LONG_AGO + retention.DAY)
