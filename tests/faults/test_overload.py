@@ -18,6 +18,9 @@ from tests.faults.load import HEADERS, PATIENCE, Load, Sent, call, health, read_
 from tests.integration.served import Served
 
 SECONDS = 12.0
+"""That it takes at least; on a machine that is busy, until all have called often enough to say something."""
+HANGS = 300.0
+"""Seconds after which something hangs."""
 HOGS = 600
 """Callers of the flooded loop, each of which calls again as soon as it is answered: far more than there are places."""
 GUESTS = 4
@@ -38,14 +41,23 @@ class Flood(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-        self._until = 0.0
+        self._over = threading.Event()
 
     def __hash__(self) -> int:
         return id(self)
 
     def run(self) -> None:
-        self._until = time.monotonic() + SECONDS
         asyncio.run(self._run())
+
+    def end(self) -> None:
+        """End it when all calls under way are answered."""
+        self._over.set()
+        self.join()
+
+    @property
+    def refused(self) -> float:
+        """The share of calls that were."""
+        return self.answers[503] / self.answers.total()
 
     async def _run(self) -> None:
         timeout, connector = aiohttp.ClientTimeout(total=PATIENCE), aiohttp.TCPConnector(limit=0)
@@ -54,7 +66,7 @@ class Flood(threading.Thread):
 
     async def _caller(self, session: aiohttp.ClientSession) -> None:
         actions = [{"id": f"a{n}", "features": [{"n": n}]} for n in range(4)]
-        while time.monotonic() < self._until:
+        while not self._over.is_set():
             sent = Sent(uuid.uuid4().hex, time.monotonic(), value=1.0)
             sent.status, headers = await self._post(session, "rank", {"eventId": sent.id, "actions": actions})
             sent.pending = headers.get("x-rankloop-log") == "pending"
@@ -100,11 +112,18 @@ def test_a_flood_of_one_loop_is_turned_away_and_nothing_is_lost(
         hog = Flood(served.address, HOGS, 0.0)
         hog.start()
         guest.start()
-        answered = 0
-        while hog.is_alive():
+        answered, began = 0, time.monotonic()
+        while (
+            time.monotonic() < began + SECONDS
+            or hog.answers[503] <= 1000
+            or hog.answers[201] <= 100
+            or guest.answers.total() < 100
+        ):
+            assert time.monotonic() < began + HANGS, f"it was not flooded: {hog.answers}, {guest.answers}"
             answered += health(served)["storageAnswers"] is not None
-            hog.join(1)
-        guest.join()
+            time.sleep(1)
+        hog.end()
+        guest.end()
 
         after = Load(served.address, callers=6)
         after.start()
@@ -122,10 +141,7 @@ def test_a_flood_of_one_loop_is_turned_away_and_nothing_is_lost(
     for flood in (hog, guest):
         assert flood.problems == []
         assert set(flood.answers) <= {201, 204, 503}
-    assert hog.answers[503] > 1000, "it was not flooded"
-    assert hog.answers[201] > 100
-    assert guest.answers[503] < guest.answers.total() / 10, "the other loop was starved"
-    assert guest.answers[201] >= GUESTS
+    assert guest.refused < hog.refused / 3, "the other loop was starved"
     assert most < MEMORY
     assert answered > 2, "health does not answer"
     assert counters["calls.turned_away"] == refused, "it goes on after the flood"
