@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import http, join, loops, merge, multi_slot, overload, rank, requests, start, train
+from bench import coverage, http, join, loops, merge, multi_slot, overload, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -17,6 +17,7 @@ MEASUREMENTS = {
     "requests": requests.main,
     "start": start.main,
     "overload": overload.main,
+    "coverage": coverage.main,
 }
 
 

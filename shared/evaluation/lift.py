@@ -97,7 +97,7 @@ def _unjudged(arms: Arms, share: float, difference: float | None, ratio: float |
     says, needed = f"It says nothing yet: each arm needs {LEAST} events at least.", None
     if share:
         missing = max((LEAST - arms.held.events) / share, (LEAST - arms.model.events) / (1 - share))
-        needed = _about(missing)
+        needed = about(missing)
         says += f" That takes about {needed} more events."
     return Lift(difference, None, ratio, None, needed, says)
 
@@ -109,10 +109,10 @@ _MOST = 1e12
 def _needed(difference: float, half: float, events: int) -> int | None:
     """An interval shrinks with the root of the number of events."""
     factor = (half / difference) ** 2 if difference else math.inf
-    return _about(events * (factor - 1)) if events * factor < _MOST else None
+    return about(events * (factor - 1)) if events * factor < _MOST else None
 
 
-def _about(events: float) -> int:
+def about(events: float) -> int:
     """Two digits of it, rounded up: it is an estimate."""
     whole = max(1, math.ceil(events))
     unit: int = 10 ** max(0, len(str(whole)) - 2)

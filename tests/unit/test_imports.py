@@ -38,6 +38,7 @@ KEEPERS = {
     "aiohttp": {"shared.access.discovery"},
     "cryptography": {"shared.learning.signed"},
     "jwt": {"shared.access.discovery", "shared.access.tokens"},
+    "scipy": {"shared.evaluation.intervals"},
 }
 MAX_LINES = 300
 

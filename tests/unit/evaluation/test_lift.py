@@ -8,8 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from shared.evaluation import lift as lifts
-from shared.evaluation.lift import lift, mean
+from shared.evaluation.lift import about, lift, mean
 from shared.log.arms import Arms, Sums
 
 
@@ -123,7 +122,7 @@ def test_a_ratio_needs_a_baseline_above_zero_and_an_end() -> None:
 
 
 def test_an_estimate_has_two_digits() -> None:
-    assert [lifts._about(n) for n in (0.0, 1.0, 99.2, 101.0, 12345.6)] == [1, 1, 100, 110, 13000]
+    assert [about(n) for n in (0.0, 1.0, 99.2, 101.0, 12345.6)] == [1, 1, 100, 110, 13000]
 
 
 def test_without_events_there_is_no_mean() -> None:
