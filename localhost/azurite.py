@@ -64,13 +64,19 @@ class Azurite:
     """
 
     def __init__(
-        self, location: Path | None = None, ports: Ports | None = None, keep_open: tuple[int, ...] = ()
+        self,
+        location: Path | None = None,
+        ports: Ports | None = None,
+        keep_open: tuple[int, ...] = (),
+        options: tuple[str, ...] = (),
     ) -> None:
         """Keep the data in `location`, or in memory without one; choose free ports unless some are given.
 
-        The process inherits the descriptors of `keep_open`: a lock among them is held until it has ended.
+        The process inherits the descriptors of `keep_open`: a lock among them is held until it has ended. `options` are
+        more of Azurite's own.
         """
         self.location = location
+        self.options = options
         self.keep_open = keep_open
         self.ports = ports or Ports.free()
         self._ports_fixed = ports is not None
@@ -177,7 +183,7 @@ class Azurite:
             raise AzuriteError("Azurite runs already.")
         if not ENTRY.is_file():
             raise AzuriteError("Azurite is not installed: run `make setup`.")
-        command = [str(node()), str(ENTRY), "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        command = [str(node()), str(ENTRY), "--silent", "--skipApiVersionCheck", "--disableTelemetry", *self.options]
         for service, port in zip(("blob", "queue", "table"), self.ports, strict=True):
             command += [f"--{service}Host", HOST, f"--{service}Port", str(port)]
         if self.location is None:

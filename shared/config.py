@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.storage import address
+
 MAX_DEADLINE = 3500
 """Milliseconds; less than the shortest grace, so that what is acknowledged is in its bucket for certain (ADR 0003)."""
 MAX_LINGER = 100
@@ -28,7 +30,7 @@ class Config:
     """Settings of the deployment.
 
     Attributes:
-        storage: a connection string, or the name of an account that the app's own identity may use.
+        storage: a connection string, or the account that the app's own identity may use; see `address.without_key`.
         key: the deployment key; without one only loop keys and tokens open anything.
         strict_rank: answer 503 when a rank event is not durable in time, in place of 201 and "pending".
         log_deadline: seconds that Rank waits for the log before it answers.
@@ -68,12 +70,9 @@ def read(environment: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: one is missing, or is not what it should be.
     """
-    storage = environment.get("RANKLOOP_STORAGE") or environment.get("AzureWebJobsStorage")
-    if not storage:
-        raise ConfigError("RANKLOOP_STORAGE is not set: a connection string, or the name of a storage account")
     return Config(
-        storage=storage,
-        key=environment.get("RANKLOOP_KEY", ""),
+        storage=_storage(environment),
+        key=_secret(environment, "RANKLOOP_KEY"),
         strict_rank=_flag(environment, "RANKLOOP_STRICT_RANK"),
         log_deadline=_number(environment, "RANKLOOP_LOG_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
         reward_deadline=_number(environment, "RANKLOOP_REWARD_DEADLINE_MS", 500, 1, MAX_DEADLINE) / 1000,
@@ -82,7 +81,7 @@ def read(environment: Mapping[str, str]) -> Config:
         shards=_number(environment, "RANKLOOP_SHARDS", 4, 1, 100),
         prune_journal=_flag(environment, "RANKLOOP_JOURNAL_PRUNE"),
         mirror_hosts=_hosts(environment, "RANKLOOP_MIRROR_HOSTS", MIRROR_HOSTS),
-        signing_key=environment.get("RANKLOOP_SIGNING_KEY", ""),
+        signing_key=_secret(environment, "RANKLOOP_SIGNING_KEY"),
         trusted_signers=environment.get("RANKLOOP_TRUSTED_SIGNERS", ""),
         **_entra(environment),
     )
@@ -91,12 +90,39 @@ def read(environment: Mapping[str, str]) -> Config:
 def work_connection(environment: Mapping[str, str]) -> str:
     """The name of the setting by which the Functions host reaches the queue that the app sends its work to.
 
-    The host takes a connection string from where the app has it. An account's name is no such thing: the host has
-    settings of its own for identities, those of AzureWebJobsStorage unless RANKLOOP_WORK_CONNECTION names others.
+    The host takes a connection string with a key from where the app has it. An account's name, or its addresses, are no
+    such thing: the host has settings of its own for identities, those of AzureWebJobsStorage unless
+    RANKLOOP_WORK_CONNECTION names others.
     """
     if named := environment.get("RANKLOOP_WORK_CONNECTION"):
         return named
-    return "RANKLOOP_STORAGE" if "=" in environment.get("RANKLOOP_STORAGE", "") else "AzureWebJobsStorage"
+    return "RANKLOOP_STORAGE" if _has_key(environment.get("RANKLOOP_STORAGE", "")) else "AzureWebJobsStorage"
+
+
+def _has_key(storage: str) -> bool:
+    try:
+        return address.without_key(storage) is None
+    except ValueError:  # `read` says so, to whoever calls; this is asked while the app is loaded
+        return False
+
+
+def _storage(environment: Mapping[str, str]) -> str:
+    storage = environment.get("RANKLOOP_STORAGE") or environment.get("AzureWebJobsStorage")
+    if not storage:
+        raise ConfigError("RANKLOOP_STORAGE is not set: a connection string, or the name of a storage account")
+    try:
+        address.without_key(storage)
+    except ValueError as error:
+        raise ConfigError(f"RANKLOOP_STORAGE cannot be used: {error}") from None
+    return storage
+
+
+def _secret(environment: Mapping[str, str], name: str) -> str:
+    """A secret. One that Azure could not fetch is a reference still, which anybody can guess: it must open nothing."""
+    text = environment.get(name, "")
+    if text.startswith("@Microsoft.KeyVault("):
+        raise ConfigError(f"{name} is a Key Vault reference that was not resolved: see docs/deploy.md")
+    return text
 
 
 def _entra(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 from shared.config import Config, ConfigError, read, work_connection
 
 STORAGE = {"RANKLOOP_STORAGE": "account"}
+ADDRESSES = "BlobEndpoint=https://b.example/;QueueEndpoint=https://q.example/;TableEndpoint=https://t.example/"
 
 
 def test_storage_alone_is_required() -> None:
@@ -41,6 +42,21 @@ def test_the_hosts_own_storage_stands_in(environment: dict[str, str], storage: s
 def test_without_storage_there_is_no_deployment(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="RANKLOOP_STORAGE is not set"):
         read(environment)
+
+
+def test_addresses_without_a_key_must_be_whole() -> None:
+    assert read({"RANKLOOP_STORAGE": ADDRESSES}).storage == ADDRESSES
+    with pytest.raises(ConfigError, match=r"RANKLOOP_STORAGE cannot be used: .* needs QueueEndpoint=https") as caught:
+        read({"RANKLOOP_STORAGE": ADDRESSES.replace("https://q", "http://q")})
+    assert "example" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["RANKLOOP_KEY", "RANKLOOP_SIGNING_KEY"])
+def test_a_secret_that_azure_could_not_fetch_opens_nothing(name: str) -> None:
+    reference = "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/deployment-key)"
+
+    with pytest.raises(ConfigError, match=f"{name} is a Key Vault reference that was not resolved"):
+        read({**STORAGE, name: reference})
 
 
 @pytest.mark.parametrize(
@@ -147,6 +163,9 @@ def test_an_authority_of_ones_own_is_read() -> None:
         ({"RANKLOOP_STORAGE": "UseDevelopmentStorage=true"}, "RANKLOOP_STORAGE"),
         ({"RANKLOOP_STORAGE": "a=b", "RANKLOOP_WORK_CONNECTION": "Other"}, "Other"),
         ({"RANKLOOP_STORAGE": "account", "RANKLOOP_WORK_CONNECTION": ""}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": ADDRESSES}, "AzureWebJobsStorage"),
+        ({"RANKLOOP_STORAGE": f"{ADDRESSES};AccountKey=a=="}, "RANKLOOP_STORAGE"),
+        ({"RANKLOOP_STORAGE": "BlobEndpoint=https://a"}, "AzureWebJobsStorage"),
     ],
 )
 def test_where_the_host_finds_the_queue(environment: dict[str, str], connection: str) -> None:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn", "work_fn")
 
 LAYERS = (
-    ("shared.child", "shared.config", "shared.contract", "shared.counters", "shared.storage"),
-    ("shared.clock", "shared.freshness", "shared.guard", "shared.jobs", "shared.work"),
+    ("shared.child", "shared.contract", "shared.counters", "shared.storage"),
+    ("shared.clock", "shared.config", "shared.freshness", "shared.guard", "shared.jobs", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning", "shared.evaluation"),
     ("shared.access", "shared.health", "shared.ranking"),

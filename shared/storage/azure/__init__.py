@@ -9,6 +9,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 
+from shared.storage import address
 from shared.storage.azure import options
 from shared.storage.azure.blobs import CONTAINER, AzureBlobs
 from shared.storage.azure.calls import Calls, Count
@@ -26,37 +27,35 @@ class AzureStorage:
     """The services of one account, opened on first use and closed with `aclose`.
 
     Args:
-        setting: a connection string, or the account's name for access by the app's own identity.
+        setting: a connection string, or the account, for access by the app's own identity; see `address.without_key`.
         count: gets the counters of `calls.Calls`, and storage.lost_answers and storage.torn.
     """
 
     def __init__(self, setting: str, count: Count = lambda _: None) -> None:
         self._setting = setting
         self._credential: AsyncTokenCredential | None = None
-        if "=" in setting:
+        self._addresses = address.without_key(setting)
+        if self._addresses is None:
             tables = TableServiceClient.from_connection_string(setting, **options.TABLES)
             blobs = BlobServiceClient.from_connection_string(setting, **options.BLOBS)
         else:
             from azure.identity.aio import DefaultAzureCredential  # 170 ms of a cold start, so only where it is used
 
             self._credential = credential = DefaultAzureCredential()
-            tables = TableServiceClient(self._url("table"), credential=credential, **options.TABLES)
-            blobs = BlobServiceClient(self._url("blob"), credential=credential, **options.BLOBS)
+            tables = TableServiceClient(self._addresses["table"], credential=credential, **options.TABLES)
+            blobs = BlobServiceClient(self._addresses["blob"], credential=credential, **options.BLOBS)
         self._services = (tables, blobs)
         calls = Calls(count)
         self.tables = AzureTables(tables, calls)
         self.blobs = AzureBlobs(blobs, calls)
         self.queues = AzureQueues(self._open_queues, calls)
 
-    def _url(self, service: str) -> str:
-        return f"https://{self._setting}.{service}.core.windows.net"
-
     def _open_queues(self) -> QueueServiceClient:
         from azure.storage.queue.aio import QueueServiceClient  # see `AzureQueues`
 
-        if self._credential is None:
+        if self._addresses is None:
             return QueueServiceClient.from_connection_string(self._setting, **options.QUEUES)
-        return QueueServiceClient(self._url("queue"), credential=self._credential, **options.QUEUES)
+        return QueueServiceClient(self._addresses["queue"], credential=self._credential, **options.QUEUES)
 
     async def aclose(self) -> None:
         """Close the connections."""
