@@ -1,0 +1,176 @@
+// What somebody should be told of, and the workbook to look at then. docs/deploy.md says what to do for each.
+param name string
+param location string
+param tags object
+
+@description('Whom alerts are mailed to. Without one they are shown in the portal alone.')
+param emails string[]
+param insightsId string
+param storageId string
+
+// The host names requests by their function. Timers and queue messages are requests, too.
+var rules = [
+  {
+    name: 'failing'
+    about: 'More than 5 % of the calls are answered 500 or above.'
+    severity: 1
+    query: '''
+      requests
+      | where name !in ('join_timer', 'train_timer', 'work')
+      | summarize calls = count(), failed = countif(toint(resultCode) >= 500)
+      | project measured = iff(calls >= 50, 100.0 * failed / calls, 0.0)
+    '''
+    operator: 'GreaterThan'
+    threshold: 5
+  }
+  {
+    name: 'join-stands-still'
+    about: 'The join timer has not ended a run for 15 minutes: rewards do not reach the model.'
+    severity: 1
+    query: '''
+      requests
+      | where name == 'join_timer' and success == true
+      | summarize measured = count()
+    '''
+    operator: 'LessThan'
+    threshold: 1
+  }
+  {
+    name: 'training-stands-still'
+    about: 'The train timer has not ended a run for 15 minutes: the model grows old.'
+    severity: 2
+    query: '''
+      requests
+      | where name == 'train_timer' and success == true
+      | summarize measured = count()
+    '''
+    operator: 'LessThan'
+    threshold: 1
+  }
+  {
+    name: 'events-lost'
+    about: 'Lines of the journal could not be written, or came too late for the log: storage is slow or down.'
+    severity: 1
+    query: '''
+      traces
+      | where severityLevel >= 3
+      | where message has 'lines could not be written' or message has 'are not in the log'
+      | summarize measured = count()
+    '''
+    operator: 'GreaterThan'
+    threshold: 0
+  }
+  {
+    name: 'work-fails'
+    about: 'A piece of work, a timer\'s task or a model has failed; the log says which.'
+    severity: 2
+    query: '''
+      traces
+      | where severityLevel >= 3
+      | where message has 'failed and is' or message has 'does not load' or message has 'is held back'
+      | summarize measured = count()
+    '''
+    operator: 'GreaterThan'
+    threshold: 0
+  }
+]
+
+resource group 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(emails)) {
+  name: 'ag-${name}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'rankloop'
+    enabled: true
+    emailReceivers: [for (address, i) in emails: {
+      name: 'mail-${i}'
+      emailAddress: address
+      useCommonAlertSchema: true
+    }]
+  }
+}
+
+resource rule 'Microsoft.Insights/scheduledQueryRules@2021-08-01' = [for r in rules: {
+  name: '${name}-${r.name}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: '${name}: ${r.name}'
+    description: r.about
+    severity: r.severity
+    enabled: true
+    scopes: [insightsId]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT15M'
+    criteria: {
+      allOf: [
+        {
+          query: r.query
+          timeAggregation: 'Total'
+          metricMeasureColumn: 'measured'
+          operator: r.operator
+          threshold: r.threshold
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: {
+      actionGroups: empty(emails) ? [] : [group.id]
+    }
+  }
+}]
+
+resource storageDown 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-storage-fails'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'The storage account answers fewer than 99 of 100 requests.'
+    severity: 1
+    enabled: true
+    scopes: [storageId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'availability'
+          metricNamespace: 'Microsoft.Storage/storageAccounts'
+          metricName: 'Availability'
+          timeAggregation: 'Average'
+          operator: 'LessThan'
+          threshold: 99
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: empty(emails)
+      ? []
+      : [
+          {
+            actionGroupId: group.id
+          }
+        ]
+  }
+}
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(insightsId, 'workbook')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    category: 'workbook'
+    displayName: 'Rankloop ${name}'
+    sourceId: insightsId
+    version: 'Notebook/1.0'
+    serializedData: loadTextContent('workbook.json')
+  }
+}

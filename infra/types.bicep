@@ -1,0 +1,66 @@
+@export()
+@description('How far the app scales, and what an instance is.')
+type scaleSettings = {
+  @description('Memory of an instance in MB; 512 has a quarter of a core, 2048 one, 4096 two.')
+  instanceMemoryMB: 512 | 2048 | 4096
+
+  @description('Instances at most of each group: one group serves HTTP, each timer and the queue have their own.')
+  @minValue(1)
+  @maxValue(1000)
+  maximumInstanceCount: int
+
+  @description('Calls that one instance answers at a time. Azure would take 1 for a Python app.')
+  @minValue(1)
+  @maxValue(1000)
+  httpConcurrency: int
+
+  @description('HTTP instances that run all the time, and are paid for all the time.')
+  @minValue(0)
+  @maxValue(1000)
+  alwaysReadyHttp: int
+}
+
+@export()
+@sealed()
+@description('Settings of the app that docs/operations.md describes. One that is empty keeps the app\'s own default.')
+type appSettings = {
+  RANKLOOP_ENTRA_AUDIENCES: string
+  RANKLOOP_ENTRA_AUTHORITY: string
+  RANKLOOP_ENTRA_TENANT: string
+  RANKLOOP_JOIN_SCHEDULE: string
+  RANKLOOP_JOURNAL_PRUNE: string
+  RANKLOOP_LINGER_MS: string
+  RANKLOOP_LOG_DEADLINE_MS: string
+  RANKLOOP_MAX_BODY_BYTES: string
+  RANKLOOP_MIRROR_HOSTS: string
+  RANKLOOP_REWARD_DEADLINE_MS: string
+  RANKLOOP_SHARDS: string
+  RANKLOOP_STRICT_RANK: string
+  RANKLOOP_TRAIN_SCHEDULE: string
+  RANKLOOP_TRUSTED_SIGNERS: string
+  RANKLOOP_WORK_CONNECTION: string
+}
+
+@export()
+type identityRef = {
+  id: string
+  clientId: string
+}
+
+@export()
+@description('Who deploys, and of what kind.')
+type person = {
+  id: string
+  type: 'Group' | 'ServicePrincipal' | 'User'
+}
+
+@export()
+@sealed()
+@description('What the resource group may cost a month, in the subscription\'s currency. 0: no budget.')
+type budgetSettings = {
+  @minValue(0)
+  amount: int
+
+  @description('The first day of the month to begin with, as 2027-01-01; Azure lets nobody change it later.')
+  startDate: string
+}
