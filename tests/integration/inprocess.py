@@ -218,14 +218,16 @@ class Outcome(NamedTuple):
     queues: dict[str, Source]
 
 
-def run_in_runtime(app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, str] | None = None) -> Outcome:
-    """Load the app in a new process and make the calls one after the other.
+def run_in_runtime(
+    app_dir: Path, calls: Sequence[Call] = (), env: Mapping[str, str] | None = None, python: str = sys.executable
+) -> Outcome:
+    """Load the app in a new process, of any Python that has the library, and make the calls one after the other.
 
     The result of an HTTP function is an `HttpResult`, of any other None, of a failed invocation its error as a string.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
     ended = subprocess.run(
-        [sys.executable, __file__, str(app_dir)],
+        [python, __file__, str(app_dir)],
         input=json.dumps([asdict(call) for call in calls]),
         env={**kept, **(env or {})},
         cwd=app_dir,
