@@ -48,6 +48,7 @@ class Config:
     app_dir: Path
     data_dir: Path
     route_prefix: str = "api"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     threads: int | None = None
     cors_origins: frozenset[str] = frozenset()
@@ -74,13 +75,15 @@ def load_config(app_dir: Path, environ: MutableMapping[str, str]) -> Config:
         raise StartError("local.settings.json: CORSCredentials cannot be combined with CORS '*'; name the origins")
 
     extensions = _section(_read_json(app_dir / "host.json"), "extensions", "host.json")
-    prefix = _section(extensions, "http", "host.json").get("routePrefix", "api")
+    http = _section(extensions, "http", "host.json")
+    prefix = http.get("routePrefix", "api")
     if not isinstance(prefix, str):
         raise StartError("host.json: extensions.http.routePrefix must be a string")
     return Config(
         app_dir=app_dir,
         data_dir=app_dir / (environ.get("RANKLOOP_DATA") or ".rankloop"),
         route_prefix=prefix.strip("/"),
+        headers=_custom_headers(_section(http, "customHeaders", "host.json")),
         body_limit=_integer(environ, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", minimum=0) or DEFAULT_BODY_LIMIT,
         threads=_integer(environ, "PYTHON_THREADPOOL_THREAD_COUNT", minimum=1),
         cors_origins=origins,
@@ -119,6 +122,13 @@ def parse_interval(text: str) -> timedelta:
     """Read hh:mm:ss; `ValueError` where it is something else."""
     hours, minutes, seconds = (int(part) for part in text.split(":"))
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _custom_headers(given: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
+    try:
+        return tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in given.items())
+    except (AttributeError, UnicodeEncodeError):
+        raise StartError("host.json: extensions.http.customHeaders must be an object of strings, in ASCII") from None
 
 
 def _queue_options(given: Mapping[str, Any]) -> QueueOptions:

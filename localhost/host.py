@@ -129,7 +129,7 @@ class Host:
             return None
         if verdict is not self._known[0]:
             self._known = verdict, encode_result(verdict)
-        return self._with_cors(self._known[1], origin)
+        return self._with_headers(self._known[1], origin)
 
     async def _serve(self, scope: Scope, receive: Receive) -> Response:
         origin = None
@@ -141,13 +141,15 @@ class Host:
             answer = empty(400)
         except _TooLarge:
             answer = empty(413)
-        return self._with_cors(answer, origin)
+        return self._with_headers(answer, origin)
 
-    def _with_cors(self, answer: Response, origin: str | None) -> Response:
-        if origin is None or not self._cors.enabled:
-            return answer
+    def _with_headers(self, answer: Response, origin: str | None) -> Response:
+        """An answer with what host.json adds to all of them, and with what lets a page read it."""
+        more = [*self._config.headers]
+        if origin is not None and self._cors.enabled:
+            more += self._cors.headers(origin)
         status, headers, body = answer
-        return status, [*headers, *self._cors.headers(origin)], body
+        return (status, [*headers, *more], body) if more else answer
 
     async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
         method = scope["method"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.sample_app import APP, SETTINGS, write_app
-from tests.integration.served import DEADLINE, Answer, Served
+from tests.integration.served import DEADLINE, ROOT, Answer, Served
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +142,15 @@ def test_a_body_that_is_too_large(guarded: Served) -> None:
             b"POST /api/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + b"x" * 2000
         )
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_every_answer_has_the_headers_of_host_json(app_dir: Path, tmp_path: Path) -> None:
+    http = json.loads((ROOT / "host.json").read_text())["extensions"]["http"]
+    assert http["customHeaders"] == {"X-Content-Type-Options": "nosniff"}
+    assert http["hsts"]["isEnabled"] is True  # over https, which this host does not speak
+    directory = write_app(tmp_path, APP)
+    (directory / "host.json").write_text(json.dumps({"extensions": {"http": http}}))
+
+    with Served(directory) as running:
+        for path in ("/echo/a", "/nowhere", "/boom"):
+            assert running.get(path).headers.get_all("X-Content-Type-Options") == ["nosniff"], path

@@ -19,7 +19,8 @@ def test_without_files(tmp_path: Path) -> None:
 
 
 def test_everything_set(tmp_path: Path) -> None:
-    write(tmp_path, "host.json", "\ufeff" + json.dumps({"extensions": {"http": {"routePrefix": "/x/"}}}))
+    http = {"routePrefix": "/x/", "customHeaders": {"X-Content-Type-Options": "nosniff"}}
+    write(tmp_path, "host.json", "\ufeff" + json.dumps({"extensions": {"http": http}}))
     write(tmp_path, "local.settings.json", {"Host": {"CORS": "http://a/, http://b", "CORSCredentials": True}})
     environ = {
         "RANKLOOP_DATA": "/data",
@@ -35,6 +36,7 @@ def test_everything_set(tmp_path: Path) -> None:
         app_dir=tmp_path,
         data_dir=Path("/data"),
         route_prefix="x",
+        headers=((b"x-content-type-options", b"nosniff"),),
         body_limit=10,
         threads=3,
         cors_origins=frozenset({"http://a", "http://b"}),
@@ -60,6 +62,12 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
         ("host.json", [], "host.json: the file must hold a JSON object"),
         ("host.json", {"extensions": 1}, "extensions must be a JSON object"),
         ("host.json", {"extensions": {"http": {"routePrefix": 1}}}, "routePrefix must be a string"),
+        (
+            "host.json",
+            {"extensions": {"http": {"customHeaders": {"X": 1}}}},
+            "customHeaders must be an object of strings",
+        ),
+        ("host.json", {"extensions": {"http": {"customHeaders": {"X": "ä"}}}}, "customHeaders must be an object of"),
         ("local.settings.json", {"Values": []}, "Values must be a JSON object"),
         ("local.settings.json", {"Host": {"CORS": "*", "CORSCredentials": True}}, "cannot be combined"),
     ],
