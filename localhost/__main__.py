@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
                     auth=options.auth,
                     timers=options.timers,
                     queues=options.queues,
+                    replicas=options.replicas,
                     ready_line=options.ready_line,
                     decode_slash=options.decode_slash,
                 )
@@ -60,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--queues", action=argparse.BooleanOptionalAction, default=True, help="take the messages of queue triggers"
+    )
+    parser.add_argument(
+        "--replicas",
+        action="store_true",
+        help="agree with other replicas, by leases in the account of AzureWebJobsStorage, on who runs a timer",
     )
     parser.add_argument(
         "--decode-slash",

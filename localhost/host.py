@@ -17,6 +17,7 @@ from localhost.config import Config
 from localhost.cors import Cors
 from localhost.functions import Function, invoke
 from localhost.keys import Keys
+from localhost.leases import Leases
 from localhost.loading import App
 from localhost.queues import Queues
 from localhost.request import BadRequest, Scope, build_request, read_headers, read_path, read_query
@@ -66,15 +67,17 @@ class Host:
         queues_grace: float = 30.0,
         drain_grace: float = 15.0,
         clock: Clock | None = None,
+        leases: Leases | None = None,
     ) -> None:
         """Arrange the functions; `StartError` where the real host would refuse them.
 
         The graces are the seconds that running timers and pieces of work, and then the app's drain, may take when the
-        host stops.
+        host stops. With `leases` other replicas stand beside this one.
         """
         self.router = Router(app.functions, config.route_prefix)
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="function")
-        self.timers = Timers(app.functions, self._call_timer, clock or SystemClock(), config.data_dir / "timers")
+        statuses = config.data_dir / "timers"
+        self.timers = Timers(app.functions, self._call_timer, clock or SystemClock(), statuses, leases)
         self.queues = Queues(app.functions, self._call_queue, config.queues, os.environ)
         self.abandoned = False
         self._admin = Admin(app.functions, keys, self.timers)

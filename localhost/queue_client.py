@@ -112,7 +112,7 @@ def open_queue(name: str, setting: str, environ: Mapping[str, str]) -> Queue:
                 return Queue(*_both(QueueClient.from_connection_string(text, each, **_OPTIONS) for each in names))
             except ValueError as error:
                 raise NoConnection(f"{prefix} is no connection string with a queue endpoint: {error}") from error
-        if url := _service_of(prefix, environ):
+        if url := service_of(prefix, "queue", environ):
             from azure.identity.aio import DefaultAzureCredential
 
             credential = DefaultAzureCredential(managed_identity_client_id=environ.get(f"{prefix}__clientId"))
@@ -121,11 +121,12 @@ def open_queue(name: str, setting: str, environ: Mapping[str, str]) -> Queue:
     raise NoConnection(f"there is no app setting {setting}, nor {setting}__accountName")
 
 
-def _service_of(prefix: str, environ: Mapping[str, str]) -> str:
-    if url := environ.get(f"{prefix}__queueServiceUri"):
+def service_of(prefix: str, service: str, environ: Mapping[str, str]) -> str:
+    """The address of a service that is reached by identity, as app settings with this prefix tell it; or nothing."""
+    if url := environ.get(f"{prefix}__{service}ServiceUri"):
         return url
     account = environ.get(f"{prefix}__accountName")
-    return f"https://{account}.queue.core.windows.net" if account else ""
+    return f"https://{account}.{service}.core.windows.net" if account else ""
 
 
 def _both(clients: Any) -> tuple[QueueClient, QueueClient | None]:

@@ -18,6 +18,7 @@ from localhost.connection import Connection
 from localhost.functions import HttpTrigger, QueueTrigger
 from localhost.host import Host
 from localhost.keys import Keys
+from localhost.leases import open_leases
 from localhost.loading import App, load_app, put_last_on_path
 
 _log = logging.getLogger("localhost")
@@ -40,6 +41,7 @@ async def serve(
     auth: bool,
     timers: bool,
     queues: bool,
+    replicas: bool,
     ready_line: bool,
     decode_slash: bool | None,
 ) -> bool:
@@ -56,7 +58,13 @@ async def serve(
     app = load_app(app_dir, os.environ)
     keys = Keys.from_environment(os.environ, enforced=auth)
     application = Host(
-        app, config, keys, timers_grace=_TIMERS_GRACE, queues_grace=_QUEUES_GRACE, drain_grace=_DRAIN_GRACE
+        app,
+        config,
+        keys,
+        timers_grace=_TIMERS_GRACE,
+        queues_grace=_QUEUES_GRACE,
+        drain_grace=_DRAIN_GRACE,
+        leases=open_leases(os.environ) if replicas else None,
     )
     listener = _listen(host, port)
     address = _address(listener)

@@ -15,6 +15,7 @@ from typing import Protocol
 from azure.functions.timer import TimerRequest
 
 from localhost.functions import Function, TimerTrigger
+from localhost.leases import Alone, Leases
 from localhost.ncrontab import Schedule
 
 Invoke = Callable[[Function, TimerRequest, tuple[int, int]], Awaitable[object]]
@@ -100,8 +101,18 @@ class Timer:
 class Timers:
     """All timers of the app."""
 
-    def __init__(self, functions: Iterable[Function], invoke: Invoke, clock: Clock, directory: Path) -> None:
-        """Take the functions with a timer trigger; others are passed over. `StartError` where a schedule is wrong."""
+    def __init__(
+        self,
+        functions: Iterable[Function],
+        invoke: Invoke,
+        clock: Clock,
+        directory: Path,
+        leases: Leases | None = None,
+    ) -> None:
+        """Take the functions with a timer trigger; others are passed over. `StartError` where a schedule is wrong.
+
+        With `leases`, a schedule's runs are left to the replica that has the timer's; a run that is asked for is done.
+        """
         self.timers = {
             function.name: Timer(function, function.trigger, directory)
             for function in functions
@@ -109,6 +120,7 @@ class Timers:
         }
         self._invoke = invoke
         self._clock = clock
+        self._leases = leases or Alone()
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None] | None] = set()
         self._stopping = False
@@ -132,11 +144,12 @@ class Timers:
         self._stopping = True
         for task in self._tasks - self._busy:
             task.cancel()
-        if not self._tasks:
-            return True
-        _, left = await asyncio.wait(self._tasks, timeout=grace)
-        for task in left:
-            task.cancel()
+        left: set[asyncio.Task[None]] = set()
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=grace)
+            for task in left:
+                task.cancel()
+        await self._leases.close()
         return not left
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -163,7 +176,9 @@ class Timers:
                 await self._clock.sleep(min(left, _LONGEST_SLEEP))
             # A sleep can end a moment early, and that run must not fall due twice.
             started = max(due, self._clock.now())
-            await self._run(timer, past_due=past_due)
+            async with self._leases.run(timer.function.name) as ours:
+                if ours:
+                    await self._run(timer, past_due=past_due)
             if timer.monitored:
                 timer.write_status(started, self._clock.now())
             # Counted from the start: a run that outlasted its period is followed by one run at once, not by several.

@@ -14,12 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
+from azure.storage.blob import BlobServiceClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from localhost.azurite import ACCOUNT, HOST, Azurite
+from localhost.azurite import ACCOUNT, ACCOUNT_KEY, HOST, Azurite
 from tests.integration.served import ROOT, Served, environment, wait_until
 
 CLIENT = "11111111-2222-3333-4444-555555555555"
@@ -137,15 +138,17 @@ asyncio.run(send())
 
 @pytest.fixture
 def settings(closed: Azurite, certificate: Path, identities: Identities) -> dict[str, str]:
-    """What infra/ sets, with this machine in Azure's place, and timers that do not come round."""
+    """What infra/ sets, with this machine in Azure's place."""
     blob, queue, table = (f"https://{HOST}:{port}/{ACCOUNT}" for port in closed.ports)
     return {
         "RANKLOOP_STORAGE": f"BlobEndpoint={blob};QueueEndpoint={queue};TableEndpoint={table}",
         "RANKLOOP_KEY": "k",
         # A busy machine is no reason for a 503.
         **dict.fromkeys(("RANKLOOP_LOG_DEADLINE_MS", "RANKLOOP_REWARD_DEADLINE_MS"), "3500"),
-        **dict.fromkeys(("RANKLOOP_JOIN_SCHEDULE", "RANKLOOP_TRAIN_SCHEDULE"), "0 0 0 29 2 *"),
+        "RANKLOOP_JOIN_SCHEDULE": "* * * * * *",
+        "RANKLOOP_TRAIN_SCHEDULE": "0 0 0 29 2 *",
         "AzureWebJobsStorage__clientId": CLIENT,
+        "AzureWebJobsStorage__blobServiceUri": blob,
         "AzureWebJobsStorage__queueServiceUri": queue,
         "AZURE_CLIENT_ID": CLIENT,
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
@@ -155,10 +158,12 @@ def settings(closed: Azurite, certificate: Path, identities: Identities) -> dict
     }
 
 
-def test_the_app_works_with_nothing_but_its_identity(settings: dict[str, str], identities: Identities) -> None:
+def test_the_app_works_with_nothing_but_its_identity(
+    settings: dict[str, str], identities: Identities, certificate: Path
+) -> None:
     event = json.dumps({"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": "e"}).encode()
 
-    with Served(ROOT, env=settings) as app:
+    with Served(ROOT, "--replicas", env=settings) as app:
         ranked = app.post("/personalizer/v1.0/rank", event, KEY)
         assert (ranked.status, ranked.headers["x-rankloop-log"]) == (201, None), ranked.text + app.errors
         assert app.post("/personalizer/v1.0/events/e/reward", b'{"value": 1}', KEY).status == 204
@@ -172,6 +177,11 @@ def test_the_app_works_with_nothing_but_its_identity(settings: dict[str, str], i
         assert sent.returncode == 0, sent.stderr.decode()
         # The host has taken it from the queue, by its own settings, and the app has said what it is not.
         wait_until(lambda: "the message is no piece of work" in app.errors, "nobody took the message")
+        address = settings["AzureWebJobsStorage__blobServiceUri"]
+        with BlobServiceClient(address, ACCOUNT_KEY, connection_verify=str(certificate)) as blobs:
+            leased = blobs.get_blob_client("rankloop-host", "timers/join_timer")
+            wait_until(leased.exists, f"nobody leased the timer: {app.errors}")
+            assert leased.get_blob_properties().lease.state == "leased"
 
     assert not identities.faults
     assert set(identities.asked) == {("https://storage.azure.com", CLIENT)}

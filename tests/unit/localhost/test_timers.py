@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,3 +147,37 @@ async def test_stop_does_not_wait_for_a_retry(clock: FakeClock, runs: Runs, star
 def test_a_wrong_schedule_is_refused(clock: FakeClock, runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(StartError, match="schedule 'never'"):
         Timers([make("never")], runs, clock, tmp_path)
+
+
+class Others:
+    """Leases of which this replica has none until it is given them."""
+
+    def __init__(self) -> None:
+        self.ours = False
+        self.closed = False
+
+    @asynccontextmanager
+    async def run(self, name: str) -> AsyncIterator[bool]:
+        yield self.ours
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_runs_of_the_schedule_are_left_to_the_replica_that_has_the_lease(
+    clock: FakeClock, runs: Runs, tmp_path: Path
+) -> None:
+    others = Others()
+    timers = Timers([make("*/10 * * * * *")], runs, clock, tmp_path, others)
+    timers.start()
+
+    await clock.advance(25)
+    assert runs.times == []
+    assert timers.run_now("tick")  # asked for here, it is done here
+    await settle()
+    others.ours = True
+    await clock.advance(10)
+
+    assert runs.times == [25, 30]
+    assert await timers.stop(1)
+    assert others.closed
