@@ -1,7 +1,8 @@
-"""What is deployed, and nothing else: the files that .funcignore lets through, and the packages of requirements.txt."""
+"""What is deployed, and nothing else: what .funcignore lets through, with requirements.txt alone; and the image."""
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
 
-from localhost.setup import NO_NETWORK_SIGNS, PIP_INSTALL
+from localhost.setup import NO_NETWORK_SIGNS
+from tests.integration.dockerfile import Image, Instruction, inherited, instructions
 from tests.integration.inprocess import Call, HttpResult, run_in_runtime
 from tests.integration.served import ROOT
 
@@ -37,6 +40,7 @@ class Site(NamedTuple):
     python: str
     worker: Path
     told: str
+    image: Image
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -45,10 +49,15 @@ def run(*command: str | Path, cwd: Path) -> str:
     return ended.stdout
 
 
+def files() -> list[str]:
+    """The files of the repository, committed or about to be."""
+    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    return [name for name in names if (ROOT / name).is_file()]
+
+
 def let_through(folder: Path) -> list[str]:
     """The files of the repository, and of its litter, that .funcignore lets through, by Git's own reading of it."""
-    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
-    for name in [name for name in names if (ROOT / name).is_file()]:
+    for name in files():
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copy)
@@ -62,23 +71,22 @@ def let_through(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    tree, app, home, worker = (tmp_path_factory.mktemp(name) for name in ("tree", "app", "home", "worker"))
+    tree, app, root, worker = (tmp_path_factory.mktemp(name) for name in ("tree", "app", "root", "worker"))
     for name in let_through(tree):
         (app / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree / name, app / name)
     with zipfile.ZipFile(tree / "package.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for file in sorted(path for path in app.rglob("*") if path.is_file()):
             packed.write(file, file.relative_to(app))
-    run(sys.executable, "-m", "venv", "--without-pip", home, cwd=app)
-    python = home / "bin" / "python"
+    image = Image((ROOT / "Dockerfile").read_text(), (ROOT / ".dockerignore").read_text(), files(), root)
+    image.copy(0)
     began = time.monotonic()
-    installed = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", python, *PIP_INSTALL[2:], "--no-compile", "-r", "requirements.txt"],
-        cwd=app, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    # The image's own first step does it: an environment, and requirements.txt alone.
+    installed = image.run(0, 0)
     if installed.returncode and any(sign in installed.stderr for sign in NO_NETWORK_SIGNS):
         pytest.skip("THE PACKAGE IS NOT TESTED: the package index cannot be reached")
     assert installed.returncode == 0, installed.stderr
+    home = root / "venv"
     for name in WORKER:
         found = find_spec(name)
         assert found
@@ -90,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         f"{(tree / 'package.zip').stat().st_size / 1e6:.2f} MB zipped; with its packages {packages / 1e6:.0f} MB, "
         f"installed in {time.monotonic() - began:.0f} s"
     )
-    return Site(app, str(python), worker, told)
+    return Site(app, str(home / "bin" / "python"), worker, told, image)
 
 
 def test_it_holds_the_code_and_nothing_else(site: Site) -> None:
@@ -142,11 +150,13 @@ def test_it_loads_ranks_and_learns_where_nothing_else_is(site: Site, storage: st
 
 
 def test_how_large_it_is_and_how_long_it_takes_to_import(site: Site, tell: Callable[[str], None]) -> None:
-    def seconds(modules: str) -> float:
-        # The second time, when the bytecode is there, as it is in Azure.
-        return [float(run(site.python, "-c", IMPORT.format(modules), cwd=site.app)) for _ in range(2)][1]
+    everything = f"function_app, {SDKS}"
+    run(site.python, "-c", f"import {everything}", cwd=site.app)  # the bytecode is there, as it is in Azure
 
-    app, served, sdks = (seconds(f"{name}") for name in ("function_app", f"function_app, {SDKS}", SDKS))
+    app, served, sdks = (
+        float(run(site.python, "-c", IMPORT.format(modules), cwd=site.app))
+        for modules in ("function_app", everything, SDKS)
+    )
 
     assert app > 0
     tell(
@@ -164,3 +174,63 @@ def test_the_doctor_finds_nothing_wrong_with_it(site: Site) -> None:
     items = [item for result in found["results"] for item in result["items"]]
     assert len(items) > 10
     assert [item["rule_id"] for item in items if item["status"] == "fail"] == []
+
+
+def test_the_image_is_small_closed_and_says_what_it_starts() -> None:
+    steps = instructions((ROOT / "Dockerfile").read_text())
+    final = steps[-1].stage
+    bases = {step.value.split()[0] for step in steps if step.name == "FROM"}
+
+    assert len(bases) == 1  # what was compiled for one fits the other
+    assert re.fullmatch(r"python:3\.13-slim-\w+", bases.pop())
+    users = [step.value for step in steps if (step.stage, step.name) == (final, "USER")]
+    assert users == ["10001:10001"]  # a number: platforms that forbid root see that it is none
+    after = [step.name for step in steps[steps.index(Instruction(final, "USER", users[0])) :]]
+    assert not {"RUN", "COPY"} & set(after)
+    assert [step.name for step in steps if step.stage == final].count("RUN") == 0
+    for step in steps:
+        if step.name == "RUN":
+            assert "requirements" in step.value  # nothing is installed but what is pinned
+            assert "curl" not in step.value
+        if step.name == "ENV":
+            assert not re.search(r"KEY|SECRET|STORAGE|TOKEN", step.value)
+        if step.name == "ENTRYPOINT":
+            assert isinstance(json.loads(step.value), list)  # no shell between it and the signals
+    assert [step.value for step in steps if step.name == "EXPOSE"] == ["8080"]
+
+
+def test_a_dockerfile_that_is_not_understood_is_no_good_one() -> None:
+    with pytest.raises(ValueError, match="ADD is no instruction"):
+        instructions("FROM a\nADD https://x /y\n")
+
+
+def test_the_image_serves_the_app_to_several_replicas(site: Site, storage: str) -> None:
+    installed = site.image.run(0, 1)
+    assert installed.returncode == 0, installed.stderr
+    final = site.image.steps[-1].stage
+    site.image.copy(final)
+    app = site.image.root / "app"
+    held = {path.relative_to(app).parts[0] for path in app.rglob("*.py")}
+    assert held == {"function_app.py", "localhost", "shared", *(path.name for path in ROOT.glob("*_fn"))}
+    settings = {"RANKLOOP_STORAGE": storage, "AzureWebJobsStorage": storage, "RANKLOOP_KEY": "k"}
+    entry = " ".join(site.image.entry()).replace("0.0.0.0", "127.0.0.1").replace("--port 8080", "--port 0").split()
+    process = subprocess.Popen(
+        entry, cwd=app, env=inherited({**site.image.environment(final), **settings}), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stderr
+    try:
+        ready = process.stdout.readline()
+        assert ready.startswith("ready http://127.0.0.1:"), process.stderr.read()
+        key = {"Ocp-Apim-Subscription-Key": "k", "Content-Type": "application/json"}
+        event = json.dumps({"actions": [{"id": "a", "features": [{"x": 1}]}]})
+        address = ready.split()[1]
+        ranked = requests.post(f"{address}/personalizer/v1.0/rank", data=event, headers=key, timeout=60)
+        assert (ranked.status_code, ranked.json()["rewardActionId"]) == (201, "a")
+        assert requests.get(f"{address}/admin/functions", timeout=60).status_code == 401
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=90)
+    assert process.returncode == 0, said
+    assert said == ""  # no key, above all

@@ -1,0 +1,18 @@
+# The same app without Azure Functions, for Azure Container Apps or wherever containers run: docs/deploy.md.
+FROM python:3.13-slim-bookworm AS packages
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+WORKDIR /app
+COPY requirements.txt requirements-local.txt ./
+RUN python -m venv --without-pip /venv && pip --python /venv/bin/python install --requirement requirements.txt
+RUN pip --python /venv/bin/python install --constraint requirements-local.txt uvicorn httptools uvloop
+
+FROM python:3.13-slim-bookworm
+# At info, the local host would log the keys of its own routes.
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RANKLOOP_DATA=/tmp/rankloop RANKLOOP_LOG_LEVEL=warning
+WORKDIR /app
+COPY --from=packages /venv /venv
+COPY . ./
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/venv/bin/python", "-m", "localhost", "--host", "0.0.0.0", "--port", "8080", "--auth", "--replicas"]
