@@ -9,7 +9,7 @@ SETUP_RUN := $(PYTHON) -I localhost/setup.py run
 SETUP_DEV := $(PYTHON) -I localhost/setup.py dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format lock demo bench bench-learning fuzz soak clean
+.PHONY: help run setup test check format lock sbom demo bench bench-learning fuzz soak clean
 
 help: ## Show this list
 	@echo "make ..."
@@ -35,11 +35,12 @@ test: ## Run the whole test suite against a real Azurite
 	@# Two processes, for half of the time is waiting; the long files come first, in the order of the folders.
 	@$(VENV_PYTHON) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: ## Lint, check format and types, and whether the lock files are current
+check: ## Lint, check format and types, look for secrets, and whether the lock files are current
 	@$(SETUP_DEV)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
-	$(VENV_PYTHON) -m mypy . .ci/lock.py
+	$(VENV_PYTHON) -m mypy . .ci/lock.py .ci/leaks.py .ci/sbom.py
+	$(VENV_PYTHON) .ci/leaks.py
 	$(VENV_PYTHON) .ci/lock.py --check
 
 format: ## Rewrite the code in the project's format
@@ -50,6 +51,10 @@ format: ## Rewrite the code in the project's format
 lock: ## Write requirements*.txt and package-lock.json from requirements*.in and package.json
 	@$(SETUP_DEV)
 	@$(VENV_PYTHON) .ci/lock.py
+
+sbom: ## Write what a deployment is made of to sbom.json (CycloneDX)
+	@$(SETUP_RUN)
+	@$(VENV_PYTHON) .ci/sbom.py > sbom.json
 
 demo: ## Watch a loop learn two tutorials, against `make run` in another terminal
 	@$(SETUP_RUN)
