@@ -9,7 +9,7 @@ SETUP_RUN := $(PYTHON) -I localhost/setup.py run
 SETUP_DEV := $(PYTHON) -I localhost/setup.py dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format lock sbom demo bench bench-learning fuzz soak clean
+.PHONY: help run setup test check format lock smoke sbom demo bench bench-learning fuzz soak clean
 
 help: ## Show this list
 	@echo "make ..."
@@ -51,6 +51,10 @@ format: ## Rewrite the code in the project's format
 lock: ## Write requirements*.txt and package-lock.json from requirements*.in and package.json
 	@$(SETUP_DEV)
 	@$(VENV_PYTHON) .ci/lock.py
+
+smoke: ## Prove a deployment: make smoke ENDPOINT=https://... KEY=<the deployment key>
+	@$(SETUP_RUN)
+	@$(VENV_PYTHON) -m demo.smoke "$(ENDPOINT)" "$(KEY)"
 
 sbom: ## Write what a deployment is made of to sbom.json (CycloneDX)
 	@$(SETUP_RUN)
