@@ -10,18 +10,24 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import pylibvw
 from vowpalwabbit import Workspace, merge_models
 
+from shared.learning.listing import LISTINGS
 from shared.learning.model_file import as_file
 
 _parse = pylibvw.vw._parse
 _predict = pylibvw.vw.predict_multi
 _learn = pylibvw.vw.learn_multi
 _finish = pylibvw.vw._finish_example_multi_ex
+of_actions: Callable[[Any], list[float]] = pylibvw.example.get_action_scores
+"""Tells of each action, by its position, how probable it is, or from a model without exploration what it may cost."""
+of_slots: Callable[[Any], list[list[tuple[int, float]]]] = pylibvw.example.get_decision_scores
+"""Tells of each slot which actions are left to it, by index, and how probable they are; the drawn one first."""
+T = TypeVar("T")
 
 _DRIVING = re.compile(
     r"(?<= )(?:--initial_regressor \S+|--ring_size \d+|--dsjson|--quiet|--no_stdin|--preserve_performance_counters)"
@@ -46,20 +52,6 @@ class Scores(NamedTuple):
     order: list[int]
 
 
-def _as_requested(distribution: list[float]) -> list[int]:
-    return sorted(range(len(distribution)), key=distribution.__getitem__, reverse=True)
-
-
-def _last_first(distribution: list[float]) -> list[int]:
-    return sorted(range(len(distribution) - 1, -1, -1), key=distribution.__getitem__, reverse=True)
-
-
-_LISTINGS = {"--bag": _as_requested, "--cover": _as_requested, "--synthcover": _last_first}
-"""How explorations list the actions that go by their probabilities; all others go by costs (docs/adr/0026). By costs,
-equally good actions stand as requested. With `--bag` VW asks all its models before equally probable ones do, and does
-not tell what they say."""
-
-
 class ServingModel:
     """A model that ranks.
 
@@ -77,7 +69,7 @@ class ServingModel:
     def __init__(self, data: bytes, arguments: str) -> None:
         self._workspace = _load(data, f"-t --json --quiet {_RING} {arguments}")
         made_with = self._workspace.get_arguments().split()
-        self._listing = next((listing for name, listing in _LISTINGS.items() if name in made_with), None)
+        self._listing = next((listing for name, listing in LISTINGS.items() if name in made_with), None)
         self.met: frozenset[str] = frozenset()
 
     def meet(self, initials: frozenset[str]) -> None:
@@ -115,7 +107,7 @@ class ServingModel:
         try:
             _predict(self._workspace, examples)
             shared, *actions = examples
-            distribution: list[float] = shared.get_action_scores()
+            distribution = of_actions(shared)
             costs = [action.get_partial_prediction() for action in actions] if self._listing is None else []
         except RuntimeError as e:
             raise ModelError(str(e)) from e
@@ -142,7 +134,7 @@ class ServingModel:
         examples = self._parsed(example)
         try:
             _predict(self._workspace, examples)
-            decisions: list[list[tuple[int, float]]] = examples[0].get_decision_scores()
+            decisions = of_slots(examples[0])
         except RuntimeError as e:
             raise ModelError(str(e)) from e
         finally:
@@ -205,12 +197,20 @@ class Learner:
         Raises:
             ModelError: VW refuses the line, or passes over it.
         """
+        self.replay(line, lambda example: None)
+
+    def replay(self, line: bytes, tell: Callable[[Any], T]) -> T:
+        """Learn a line, and tell by `of_actions` or `of_slots` what the model made of it the moment before.
+
+        VW leaves that on the examples that it learns. See `learn`.
+        """
         try:
             examples = _parse(self._workspace, line.decode())
             if len(examples) < 2:  # VW passes over what it cannot read; the one example is not ours to give back
                 raise ModelError("VW reads no event in the line")
             try:
                 _learn(self._workspace, examples)
+                return tell(examples[0])
             finally:
                 _finish(self._workspace, examples)
         except (RuntimeError, UnicodeDecodeError) as e:

@@ -1,0 +1,82 @@
+"""Replaying a line tells what the model made of it before it learned it, and learns just as learning does."""
+
+from __future__ import annotations
+
+import random
+from statistics import fmean
+
+import orjson
+import pytest
+
+from shared.learning.model import Learner, ServingModel, of_actions, of_slots
+from tests.unit.ranking.trained import QUICK_SLOTS, joined_line, joined_slots
+
+EXPLORATIONS = ["--epsilon 0.2", "--squarecb", "--softmax --lambda 20", "--synthcover", "--epsilon 0.1 --cb_type dr"]
+
+
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
+def test_what_is_told_is_what_would_have_served_the_moment_before(exploration: str) -> None:
+    r, learner = random.Random(4), Learner(f"--cb_explore_adf {exploration} -q ::", None)
+    unlike = 0
+
+    for _ in range(60):
+        line = joined_line(r)
+        before = ServingModel(learner.save(), "")
+        told = learner.replay(line, of_actions)
+        expected = before.score(orjson.dumps(orjson.loads(line)["c"])).distribution
+        assert told == pytest.approx(expected, abs=1e-6)
+        unlike += max(told) > 1.5 * min(told)
+        before.close()
+    learner.close()
+    assert unlike > 30  # so that the model had something to say
+
+
+def test_of_slots_the_drawn_action_is_told_first_and_what_earlier_slots_took_is_left_out() -> None:
+    r, learner = random.Random(4), Learner(QUICK_SLOTS, None)
+
+    for _ in range(200):
+        line = joined_slots(r)
+        event = orjson.loads(line)
+        before = ServingModel(learner.save(), "")
+        told = learner.replay(line, of_slots)
+        served = before.score_slots(orjson.dumps(event["c"]))
+        assert dict(told[0]) == pytest.approx(dict(served[0]), abs=1e-6)
+        for slot, outcome in zip(told, event["_outcomes"], strict=True):
+            assert slot[0][0] == outcome["_a"][0]
+            assert sorted(action for action, _ in slot) == sorted(outcome["_a"])
+            assert sum(p for _, p in slot) == pytest.approx(1.0, abs=1e-5)
+        before.close()
+    learner.close()
+    assert max(p for _, p in told[0]) > 0.8
+
+
+def test_a_model_that_only_expects_tells_costs() -> None:
+    r, learner = random.Random(4), Learner("--cb_adf --rank_all --cb_type mtr -q ::", None)
+    told: list[tuple[float, bool]] = []
+
+    for n in range(1000):
+        line = joined_line(r)
+        example = orjson.loads(line)["c"]
+        costs = learner.replay(line, of_actions)
+        pays = [action["j"][0]["topic"] == example["FromUrl"][0]["time"] for action in example["_multi"]]
+        told += zip(costs, pays, strict=True) if n >= 800 else ()
+    learner.close()
+    assert fmean(cost for cost, pay in told if pay) == pytest.approx(-1, abs=0.1)
+    assert fmean(cost for cost, pay in told if not pay) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("multi_slot", [False, True])
+def test_replaying_makes_the_file_that_learning_makes(multi_slot: bool) -> None:
+    r, arguments = random.Random(4), QUICK_SLOTS if multi_slot else "--cb_explore_adf --epsilon 0.2 -q ::"
+    lines = [joined_slots(r) if multi_slot else joined_line(r) for _ in range(100)]
+    learning, replaying = Learner(arguments, None), Learner(arguments, None)
+    for line in lines:
+        learning.learn(line)
+        if multi_slot:
+            replaying.replay(line, of_slots)
+        else:
+            replaying.replay(line, of_actions)
+
+    assert replaying.save() == learning.save()
+    learning.close()
+    replaying.close()
