@@ -42,6 +42,16 @@ class EvaluationType(StrEnum):
     AUTO = "Auto"
 
 
+class PolicySource(StrEnum):
+    """Where a policy of an evaluation is from: what decided, the baseline, a draw, the caller, or the search."""
+
+    ONLINE = "Online"
+    BASELINE = "Baseline"
+    RANDOM = "Random"
+    CUSTOM = "Custom"
+    FOUND = "OfflineExperimentation"
+
+
 class DateRange(NamedTuple):
     """A part of the log, in seconds since the epoch: from `start` to before `end`, which is later."""
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from shared.learning.excerpt import Excerpt, Stretch
 from shared.learning.lesson import Job, Lesson, learn
 from shared.learning.model import Learner
 from shared.log import imports, joined
-from shared.log.erasure import Erased, Erasure
-from shared.log.join import Rules
-from shared.log.joined import DSJSON, Held, Window
+from shared.log.joined import DSJSON, Window
 from shared.storage import Blobs
 
 PIECE_BYTES = 24 * 1024 * 1024
@@ -26,22 +25,16 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         arguments, resuming: what VW is told; see `Job`.
-        multi_slot, mode, rules: which lines are for learning, and how they are labelled; see `Job`.
         base: the model to go on from, or None.
         before: what was learned of the pieces that went into it.
-        erasures: what of the log must not be seen any more.
-        windows: in order, each with its first bucket; 0 for a part of an import.
+        excerpt: what is learned.
     """
 
     arguments: str
     resuming: str
-    multi_slot: bool
-    mode: str
-    rules: Rules | None
     base: bytes | None
     before: Lesson
-    erasures: list[Erasure]
-    windows: list[tuple[int, Held]]
+    excerpt: Excerpt
 
 
 class Learned(msgspec.Struct, frozen=True, array_like=True):
@@ -91,14 +84,13 @@ async def gather(
     Raises:
         StorageError: a part or a window is gone, or storage does not answer.
     """
-    windows = [(0, held) for held in await imports.fetch_all(blobs, job.loop_id, imported)]
-    windows += [
-        (window.start, await joined.fetch(blobs, job.loop_id, window, DSJSON))
+    stretches = [Stretch(0, held) for held in await imports.fetch_all(blobs, job.loop_id, imported)]
+    stretches += [
+        Stretch(window.start, await joined.fetch(blobs, job.loop_id, window, DSJSON))
         for window in await joined.windows(blobs, job.loop_id, max(span[0], job.since), span[1])
     ]
-    erasures = list(job.erased.erasures)
-    task = Task(job.arguments, job.resuming, job.multi_slot, job.mode, job.rules, base, before, erasures, windows)
-    return msgspec.msgpack.encode(task)
+    excerpt = Excerpt(job.multi_slot, job.mode, job.rules, job.erased.erasures, stretches)
+    return msgspec.msgpack.encode(Task(job.arguments, job.resuming, base, before, excerpt))
 
 
 def learn_task(message: bytes) -> bytes:
@@ -109,13 +101,12 @@ def learn_task(message: bytes) -> bytes:
         StorageError: a window is damaged.
     """
     task = msgspec.msgpack.decode(message, type=Task)
-    job = Job("", task.arguments, task.resuming, "", task.multi_slot, task.mode, 0, 0, 0, 0.0)
-    erased, lesson = Erased(task.erasures), task.before
+    excerpt, lesson = task.excerpt, task.before
+    job = Job("", task.arguments, task.resuming, "", excerpt.multi_slot, excerpt.mode, 0, 0, 0, 0.0)
     learner = Learner(task.arguments, task.base, task.resuming)
     try:
-        for start, held in task.windows:
-            rules = None if task.rules is None or task.rules.labels == held.labels else task.rules
-            lesson.add(learn(learner, erased.joined(held.lines(), start), job, rules))
+        for lines, rules in excerpt.read():
+            lesson.add(learn(learner, lines, job, rules))
         return msgspec.msgpack.encode(Learned(learner.save(), lesson))
     finally:
         learner.close()

@@ -12,12 +12,12 @@ import msgspec
 
 from shared.log.join import MIN_PROBABILITY
 
-_Cost = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-_Probability = Annotated[float, msgspec.Meta(ge=MIN_PROBABILITY, le=1.001)]  # sums of 32-bit floats may exceed 1
+Cost = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Probability = Annotated[float, msgspec.Meta(ge=MIN_PROBABILITY, le=1.001)]  # sums of 32-bit floats may exceed 1
 
 
 class _Slot(msgspec.Struct, gc=False):
-    cost: _Cost | None = msgspec.field(name="_label_cost", default=None)
+    cost: Cost | None = msgspec.field(name="_label_cost", default=None)
     probabilities: list[float] = msgspec.field(name="_p", default_factory=list)
 
     def __post_init__(self) -> None:
@@ -26,8 +26,8 @@ class _Slot(msgspec.Struct, gc=False):
 
 
 class _Labels(msgspec.Struct, gc=False):
-    cost: _Cost | None = msgspec.field(name="_label_cost", default=None)
-    probability: _Probability | None = msgspec.field(name="_label_probability", default=None)
+    cost: Cost | None = msgspec.field(name="_label_cost", default=None)
+    probability: Probability | None = msgspec.field(name="_label_probability", default=None)
     outcomes: list[_Slot] | None = msgspec.field(name="_outcomes", default=None)
 
 

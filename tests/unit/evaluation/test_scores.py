@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from shared.evaluation import scores
 from shared.evaluation.scores import Scores
 from shared.log.rows import compress
 from shared.storage import StorageError
+from tests.unit.evaluation.logged import alike
 
 
 def drawn(count: int) -> Scores:
     chance = random.Random(count)
     return scores.of_rows([[1_700_000_000 + n / 8, n % 3, *(chance.random() for _ in range(5))] for n in range(count)])
-
-
-def alike(one: Scores, other: Scores) -> bool:
-    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = list(zip(one, other, strict=True))
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])
