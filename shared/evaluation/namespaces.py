@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,15 +13,19 @@ ENOUGH: Final = 50
 
 
 class Namespaces(msgspec.Struct, frozen=True, array_like=True):
-    """Initials of the namespaces of features, by which policies name them, in order of the alphabet.
+    """Namespaces by their initials, as policies name them, each with its features in an event: the most that were seen.
 
     Attributes:
-        context: of those that say in which situation an action is chosen; in multi-slot those of slots, too.
-        action: of those that say what an action is.
+        context: of what says in which situation an action is chosen; in multi-slot with all slots.
+        action: of what says what an action is, over all actions.
     """
 
-    context: str = "F"
-    action: str = "ij"
+    context: Mapping[str, int]
+    action: Mapping[str, int]
+
+
+USUAL: Final = Namespaces({"F": 1}, {"i": 2, "j": 1})
+"""What there is where no features are nested (contract 6)."""
 
 
 class _Example(msgspec.Struct, gc=False):
@@ -38,22 +43,27 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def of_lines(lines: Iterable[bytes]) -> Namespaces:
     """The namespaces of lines that `features.example` has made the examples of; the usual ones where there are none."""
-    context, action = set[str](), set[str]()
+    context, action = Counter[str](), Counter[str]()
     for line in lines:
         example = _decode(line).example
-        context |= _initials([{"FromUrl": example.context}, *(example.slots or ())])
-        action |= _initials(example.actions)
-    usual = Namespaces()
-    return Namespaces("".join(sorted(context)) or usual.context, "".join(sorted(action)) or usual.action)
+        # Of counters `|` keeps the larger numbers.
+        context |= Counter(_initials([{"FromUrl": example.context}, *(example.slots or ())]))
+        action |= Counter(_initials(example.actions))
+    return Namespaces(_sorted(context) or USUAL.context, _sorted(action) or USUAL.action)
 
 
-def _initials(part: Any, namespace: str = "") -> set[str]:
-    """Initials of the namespaces of decoded JSON: each member is in that of the key of the nearest object around it."""
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _initials(part: Any, namespace: str = "") -> Iterator[str]:
+    """The initial of each feature's namespace, which is the key of the nearest object or array around it."""
     if isinstance(part, dict):
-        members = [(key, value) for key, value in part.items() if not key.startswith("_")]
-        return set[str]().union(
-            *(_initials(value, key[:1]) if isinstance(value, dict | list) else {namespace} for key, value in members)
-        )
-    if isinstance(part, list):
-        return set[str]().union(*(_initials(one, namespace) for one in part))
-    return {namespace}
+        for key, value in part.items():
+            if not key.startswith("_"):
+                yield from _initials(value, key[:1] if isinstance(value, dict | list) else namespace)
+    elif isinstance(part, list):
+        for one in part:
+            yield from _initials(one, namespace)
+    else:
+        yield namespace

@@ -14,7 +14,7 @@ from shared.contract.evaluations import PolicySource
 from shared.evaluation import decisions as actions
 from shared.evaluation import slots
 from shared.evaluation.judge import Judge
-from shared.evaluation.namespaces import Namespaces
+from shared.evaluation.namespaces import USUAL, Namespaces
 from shared.evaluation.scores import join, unpack
 from shared.evaluation.scoring import Candidate, Scored, Task, score
 from shared.learning.excerpt import Excerpt, Stretch
@@ -177,12 +177,14 @@ def test_an_empty_stretch_has_scores_of_nothing() -> None:
     for given in (excerpt(), excerpt([]), excerpt(slot_lines(3))):
         found = scored(given, ONLINE, BASELINE, RANDOM, CUSTOM)
         assert [unpack(data).decisions for data in found.scores.values()] == [0] * 4
-        assert (found.events, found.namespaces) == (0, Namespaces("F", "ij"))
+        assert (found.events, found.namespaces) == (0, USUAL)
 
 
 def test_the_namespaces_of_features_are_told() -> None:
-    assert scored(excerpt(lines(3)), ONLINE).namespaces == Namespaces("F", "ij")
-    assert scored(excerpt(slot_lines(3), multi_slot=True), ONLINE).namespaces == Namespaces("Fs", "ij")
+    assert scored(excerpt(lines(3)), ONLINE).namespaces == Namespaces({"F": 1}, {"i": 8, "j": 4})
+    assert scored(excerpt(slot_lines(3), multi_slot=True), ONLINE).namespaces == Namespaces(
+        {"F": 1, "s": 1}, {"i": 8, "j": 4}
+    )
 
 
 def test_what_cannot_be_scored_is_an_error() -> None:

@@ -1,0 +1,165 @@
+"""Turns a loop's policy into a field of others to compare with it, and what these are worth into those that go on.
+
+Successive halving (Jamieson and Talwalkar, 2016): all of the field replay the beginning of the part of the log that is
+for choosing, the better third of them more of it, and the best all of it. Nothing here reads the rest of the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement, product
+from typing import Final, NamedTuple, Protocol
+
+from shared.contract.configurations import MAX_ARGUMENTS
+from shared.contract.errors import ApiError
+from shared.evaluation.namespaces import USUAL, Namespaces
+from shared.loops import options, policy
+from shared.loops.options import INTERACTIONS, Option
+
+SHARES: Final = (0.125, 0.375, 1.0)
+"""How much of the part for choosing a policy has replayed at the end of each round."""
+FACTOR: Final = 3
+"""One in so many goes on from a round."""
+FOUND: Final = 5
+"""Policies that go on from the last one, to be judged by the rest of the log."""
+MOST: Final = 250_000
+"""Interacted features of an event: a fifth of a millisecond, and a tenth of what a call may cost (docs/adr/0006)."""
+
+_IMPLIED: Final = (Option("learning_rate", "0.5"), Option("power_t", "0.5"), Option("cb_type", "mtr"))
+"""What a policy says of learning if it says nothing."""
+_RATES: Final = ("-l 0.5", "-l 0.05", "-l 0.1 --power_t 0", "-l 0.01 --power_t 0", "-l 0.001 --power_t 0")
+_TYPES: Final = ("mtr", "ips")
+_EXPLORATION: Final = frozenset(
+    {"epsilon", "first_only", "first", "bag", "greedify", "cover", "psi", "nounif", "softmax", "lambda", "squarecb"}
+    | {"gamma_scale", "gamma_exponent", "rnd", "rnd_alpha", "rnd_invlambda", "regcb", "mellowness", "synthcover"}
+    | {"synthcoverpsi"}
+)
+_ADAPTIVE: Final = "--squarecb"
+"""The exploration that is tried besides the loop's own: it explores less the more it knows, and models resume and are
+drawn like the default's. Less exploration would always look better here: what it costs later is not in the log."""
+
+
+class Found(NamedTuple):
+    """A policy of the field.
+
+    Attributes:
+        name: `Hyper<n>` where the features interact as in the loop's own policy, else `Inter-len<n>` (contract 5.10).
+        arguments: as a loop takes them.
+    """
+
+    name: str
+    arguments: str
+
+
+class _Value(Protocol):
+    @property
+    def value(self) -> float: ...
+
+
+class Standing(Protocol):
+    """What a policy is worth as far as it has come, see `estimators.Estimates`."""
+
+    @property
+    def snips(self) -> _Value:
+        """The estimate by which they are compared."""
+
+
+def first(arguments: str, namespaces: Namespaces = USUAL) -> list[Found]:
+    """The field for a loop: other interactions of features, learning rates, cb types and explorations.
+
+    Args:
+        arguments: the loop's own policy, which is not among them; all else that it says is kept.
+        namespaces: of the features that are to interact.
+    """
+    own = options.read(arguments)
+    learning = {option.name for option in _IMPLIED}
+    kept = [option for option in own if option.name not in INTERACTIONS | _EXPLORATION | learning]
+    exploration = _spelled(option for option in own if option.name in _EXPLORATION)
+    interactions = _spelled(option for option in own if option.name in INTERACTIONS)
+    rates = [f"--cb_type {kind} {rate}" for rate in _RATES for kind in _TYPES]
+    # squarecb reads costs, which of these types only mtr learns.
+    ways = [*product([exploration], rates), *product([_ADAPTIVE], [rate for rate in rates if " mtr " in rate])]
+    found: list[Found] = []
+    seen, numbers = [_meaning(own)], {"Hyper": 0, "Inter-len": 0}
+    for crossed in [interactions, *_crossings(namespaces)]:
+        kind = "Hyper" if crossed == interactions else "Inter-len"
+        for explored, learned in ways:
+            made = " ".join(f"{_spelled(kept)} {explored} {learned} {crossed}".split())
+            if _valid(made) and (meaning := _meaning(options.read(made))) not in seen:
+                seen.append(meaning)
+                numbers[kind] += 1
+                found.append(Found(f"{kind}{numbers[kind]}", made))
+    return found
+
+
+def survivors(round: int, standing: Mapping[str, Standing]) -> list[str]:
+    """The names of those that go on from a round, the best first.
+
+    Args:
+        round: its number, from 0 on; see `SHARES`.
+        standing: what each policy is worth by now, by its name.
+    """
+    last = round == len(SHARES) - 1
+    kept = FOUND if last else max(FOUND, math.ceil(len(standing) / FACTOR))
+    return sorted(standing, key=lambda name: _worth(standing[name]), reverse=True)[:kept]
+
+
+def _worth(standing: Standing) -> float:
+    value = standing.snips.value
+    return value if math.isfinite(value) else -math.inf
+
+
+def _valid(arguments: str) -> bool:
+    """Whether a loop takes such a policy."""
+    try:
+        policy.read(arguments)
+    except ApiError:
+        return False
+    return len(arguments) <= MAX_ARGUMENTS
+
+
+def _meaning(given: Sequence[Option]) -> list[Option]:
+    """What is alike for policies that are."""
+    names = {option.name for option in given}
+    return sorted([*given, *(option for option in _IMPLIED if option.name not in names)])
+
+
+def _spelled(given: Iterable[Option]) -> str:
+    return " ".join(f"--{name} {value}".rstrip() for name, value in given)
+
+
+def _crossings(namespaces: Namespaces) -> Iterator[str]:
+    """Interactions that may help, the simpler ones first; what would cost too much is left out.
+
+    An action is told by its features or by its id: by features a policy knows of new actions, too; by the id it knows
+    what no feature says. Of a context one, two or three features are crossed with either.
+    """
+    counts = {**namespaces.context, **namespaces.action}
+    # Of others a policy cannot speak.
+    context = [initial for initial in namespaces.context if initial.isascii() and initial.isalnum()]
+    features = [one for one in namespaces.action if one != "i" and one.isascii() and one.isalnum()]
+    yield ""
+    if _cost([":", ":"], counts) <= MOST:
+        yield "-q ::"
+    for action in (features, ["i"]):
+        deeper: list[list[str]] = []
+        for order in (1, 2, 3):
+            deeper += [[*of, one] for of in combinations_with_replacement(context, order) for one in action]
+            if deeper and sum(_cost(each, counts) for each in deeper) <= MOST:
+                yield _options(deeper)
+
+
+def _options(crossed: Sequence[Sequence[str]]) -> str:
+    names = {2: "-q", 3: "--cubic"}
+    return " ".join(f"{names.get(len(each), '--interactions')} {''.join(each)}" for each in crossed)
+
+
+def _cost(crossed: Sequence[str], counts: Mapping[str, int]) -> int:
+    """How many features come of an interaction in an event; VW makes each set of those of a namespace once."""
+    total = sum(counts.values())
+    made = 1
+    for initial in set(crossed):
+        times = crossed.count(initial)
+        made *= math.comb(counts.get(initial, total) + times - 1, times)
+    return made
