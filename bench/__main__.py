@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import coverage, http, join, loops, merge, multi_slot, overload, rank, requests, start, train
+from bench import coverage, evaluate, http, join, loops, merge, multi_slot, overload, rank, requests, start, train
 
 MEASUREMENTS = {
     "rank": rank.main,
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "join": join.main,
     "train": train.main,
     "merge": merge.main,
+    "evaluate": evaluate.main,
     "http": http.main,
     "requests": requests.main,
     "start": start.main,

@@ -39,13 +39,13 @@ LOOP = Loop("0" * 32, ServiceConfiguration(), POLICY, Waits(((0, 600.0),)))
 JOB = Job(LOOP.id, POLICY.training, POLICY.resuming, POLICY.lineage, False, ONLINE, 0, 0, 0, 300.0)
 
 
-def joined_lines(actions: int) -> list[bytes]:
+def joined_lines(actions: int, events: int = EVENTS) -> list[bytes]:
     """Joined lines as the join writes them."""
     rng = random.Random(5)
     pool = make_actions(rng, actions)
     cache = ActionCache()
     lines = []
-    for n in range(EVENTS):
+    for n in range(events):
         raw = body(rank_request(rng, pool), f"{rng.getrandbits(128):032x}")
         decision = decide(decode(raw), is_plain(raw), LOOP, Held(), cache)
         lines.append(log_line(decision, float(n), False))
