@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement, product
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from shared.contract.configurations import MAX_ARGUMENTS
 from shared.contract.errors import ApiError
+from shared.evaluation.estimators import Estimates
 from shared.evaluation.namespaces import USUAL, Namespaces
 from shared.loops import options, policy
 from shared.loops.options import INTERACTIONS, Option
@@ -52,19 +53,6 @@ class Found(NamedTuple):
     arguments: str
 
 
-class _Value(Protocol):
-    @property
-    def value(self) -> float: ...
-
-
-class Standing(Protocol):
-    """What a policy is worth as far as it has come, see `estimators.Estimates`."""
-
-    @property
-    def snips(self) -> _Value:
-        """The estimate by which they are compared."""
-
-
 def first(arguments: str, namespaces: Namespaces = USUAL) -> list[Found]:
     """The field for a loop: other interactions of features, learning rates, cb types and explorations.
 
@@ -93,21 +81,18 @@ def first(arguments: str, namespaces: Namespaces = USUAL) -> list[Found]:
     return found
 
 
-def survivors(round: int, standing: Mapping[str, Standing]) -> list[str]:
+def survivors(round: int, standing: Mapping[str, Estimates]) -> list[str]:
     """The names of those that go on from a round, the best first.
 
     Args:
         round: its number, from 0 on; see `SHARES`.
-        standing: what each policy is worth by now, by its name.
+        standing: what each policy would have earned so far, by its name.
     """
     last = round == len(SHARES) - 1
     kept = FOUND if last else max(FOUND, math.ceil(len(standing) / FACTOR))
-    return sorted(standing, key=lambda name: _worth(standing[name]), reverse=True)[:kept]
-
-
-def _worth(standing: Standing) -> float:
-    value = standing.snips.value
-    return value if math.isfinite(value) else -math.inf
+    # Of a policy that would have drawn nothing that was drawn, nothing is known.
+    worth = {name: (one.matched > 0, one.snips.value) for name, one in standing.items()}
+    return sorted(worth, key=worth.__getitem__, reverse=True)[:kept]
 
 
 def _valid(arguments: str) -> bool:

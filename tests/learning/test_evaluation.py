@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import msgspec
 import pytest
 
-from bench.evaluate import Log, coffee, estimated, excerpt, field, message, spearman, worth
+from bench.evaluate import RANGE, Log, coffee, estimated, excerpt, field, message, scored, spearman, worth
 from shared.contract.evaluations import PolicySource
 from shared.evaluation import search
+from shared.evaluation.estimators import estimate
 from shared.evaluation.scores import Scores, join, unpack
-from shared.evaluation.scoring import Candidate, Scored, score
+from shared.evaluation.scoring import Candidate, score
 
 EVENTS = 3_000
 
@@ -23,37 +22,22 @@ def log() -> Log:
 
 
 def test_policies_stand_in_the_order_of_what_they_are_worth(log: Log) -> None:
-    names = dict(list(field(log).items())[::4])
+    names, short = dict(list(field(log).items())[::5]), log.first(2_000)
     candidates = [Candidate(name, PolicySource.FOUND, arguments) for name, arguments in names.items()]
-    found = estimated([score(message(excerpt(log.lines), *candidates, judged=False))])
+    found = estimated([score(message(excerpt(short.lines), *candidates, judged=False))])
 
-    truth = {name: worth(arguments, log) for name, arguments in names.items()}
-    assert len(names) == 30
+    truth = {name: worth(arguments, short) for name, arguments in names.items()}
+    assert len(names) == 24
     assert spearman(found, truth) > 0.95
     assert max(truth.values()) - min(truth.values()) > 0.4  # so that there is something to tell apart
     best = max(found, key=found.__getitem__)
     assert truth[best] > max(truth.values()) - 0.02
 
 
-@dataclass(frozen=True)
-class Estimate:
-    value: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    snips: Estimate
-
-
-def snips(scores: Scores) -> float:
-    weights = scores.targets / scores.logged
-    return float(weights @ scores.rewards / weights.sum())
-
-
 def replayed(lines: Sequence[bytes], policies: Mapping[str, str], models: dict[str, bytes]) -> dict[str, Scores]:
     """The scores of policies on what follows; their models go on."""
     given = [Candidate(name, PolicySource.FOUND, of, "", models.get(name)) for name, of in policies.items()]
-    found = msgspec.msgpack.decode(score(message(excerpt(lines), *given, judged=False)), type=Scored)
+    found = scored(score(message(excerpt(lines), *given, judged=False)))
     models.clear()
     models.update(found.models)
     return {name: unpack(data) for name, data in found.scores.items()}
@@ -67,12 +51,13 @@ def test_a_search_finds_what_context_features_do_together_and_is_right_about_it(
         for name, scores in replayed(log.lines[through : round(cut * share)], policies, models).items():
             so_far[name].append(scores)
         through = round(cut * share)
-        standing = {name: Standing(Estimate(snips(join(so_far[name])))) for name in policies}
+        standing = {name: estimate(join(so_far[name]), RANGE) for name in policies}
         policies = {name: policies[name] for name in search.survivors(number, standing)}
         models = {name: models[name] for name in policies}
 
     assert len(policies) == search.FOUND
-    rest = {name: snips(scores) for name, scores in replayed(log.lines[cut:], policies, models).items()}
+    on_rest = replayed(log.lines[cut:], policies, models)
+    rest = {name: estimate(scores, RANGE).snips.value for name, scores in on_rest.items()}
     best = max(rest, key=rest.__getitem__)
     assert "--cubic" in policies[best]
     assert rest[best] > 0.75  # what decided has earned 0.4, and could never earn more than 0.61

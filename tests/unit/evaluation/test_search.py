@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 
 from shared.contract.configurations import MAX_ARGUMENTS
-from shared.evaluation import search
+from shared.evaluation import scores, search
+from shared.evaluation.estimators import Estimates, estimate
 from shared.evaluation.namespaces import USUAL, Namespaces
 from shared.learning.model import Learner
 from shared.loops import options, policy
@@ -18,18 +18,11 @@ SINGLE = DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT]
 WIDE = Namespaces({"F": 4, "d": 2, "u": 5}, {"b": 30, "i": 20, "j": 50})
 
 
-@dataclass(frozen=True)
-class Estimate:
-    value: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    snips: Estimate
-
-
-def standing(**values: float) -> dict[str, Standing]:
-    return {name: Standing(Estimate(value)) for name, value in values.items()}
+def standing(**values: float) -> dict[str, Estimates]:
+    """What policies would have earned of 1,000 events, half of them with a reward."""
+    rows = [[0.0, 0, 0.5, 0.5, n % 2, 0.0, 0.0] for n in range(1000)]
+    known = estimate(scores.of_rows(rows), (-1.0, 1.0))
+    return {name: replace(known, snips=known.snips._replace(value=value)) for name, value in values.items()}
 
 
 @pytest.mark.parametrize("problem", Problem)
@@ -124,7 +117,8 @@ def test_the_better_third_goes_on_and_in_the_end_five() -> None:
     assert search.survivors(2, standing(a=0.1)) == ["a"]
 
 
-def test_of_equals_the_first_goes_on_and_what_has_no_value_goes_last() -> None:
-    found = search.survivors(2, standing(none=math.nan, a=0.5, b=0.5, c=0.7, less=-1.0, d=0.5))
+def test_of_equals_the_first_goes_on_and_what_nothing_is_known_of_goes_last() -> None:
+    given = standing(none=0.9, a=0.5, b=0.5, c=0.7, less=-1.0, d=0.5)
+    given["none"] = replace(given["none"], matched=0)
 
-    assert found == ["c", "a", "b", "d", "less"]
+    assert search.survivors(2, given) == ["c", "a", "b", "d", "less"]
