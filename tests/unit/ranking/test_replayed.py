@@ -11,10 +11,12 @@ import pytest
 from shared.learning.model import Learner, ServingModel, of_actions, of_slots
 from tests.unit.ranking.trained import QUICK_SLOTS, joined_line, joined_slots
 
-EXPLORATIONS = ["--epsilon 0.2", "--squarecb", "--softmax --lambda 20", "--synthcover", "--epsilon 0.1 --cb_type dr"]
+BY_EPSILON = ["--epsilon 0.2", "--first_only", "--cb_type ips --marginal i", "--cb_type dr", "--first 20"]
+OTHERS = ["--squarecb", "--softmax --lambda 20", "--synthcover"]
+"""Explorations whose models draw from a file as they would have without."""
 
 
-@pytest.mark.parametrize("exploration", EXPLORATIONS)
+@pytest.mark.parametrize("exploration", BY_EPSILON + OTHERS)
 def test_what_is_told_is_what_would_have_served_the_moment_before(exploration: str) -> None:
     r, learner = random.Random(4), Learner(f"--cb_explore_adf {exploration} -q ::", None)
     unlike = 0
