@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.access.roles import Role
+from shared.adoption import tried, with_policy
 from shared.app import App
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
 from shared.contract.decoding import decode
-from shared.contract.errors import ApiError
 from shared.contract.versions import Version
 from shared.edge import apprentice
 from shared.edge.calls import Call, Reply, reply_json
-from shared.learning import trial
-from shared.learning.model import ModelError
 from shared.loops import policy, service
-from shared.loops.policy import DEFAULT_ARGUMENTS, DEFAULT_EPSILON, Policy, Problem
+from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.loops.settings import Loop
 
 
@@ -61,38 +59,26 @@ async def get_policy(app: App, call: Call) -> Reply:
 async def put_policy(app: App, call: Call) -> Reply:
     """PUT configurations/policy: contract 3.2; a new model is built from the log."""
     given = decode(call.body, PolicyContract, "InvalidPolicyContract")
-    learned = policy.read(given.arguments)
-    try:
-        serving = learned.serving(DEFAULT_EPSILON)
-        training = learned.within(call.loop.configuration.reward_range).training
-        multi_slot = learned.problem is Problem.MULTI_SLOT
-        async with app.trying:
-            await trial.run(training, learned.resuming, serving, multi_slot)
-    except ModelError as e:
-        message = f"arguments: Vowpal Wabbit cannot work with them: {e}"
-        raise ApiError("InvalidPolicyConfiguration", message[:500], "arguments") from e
-    return _policy(await app.loops.change(call.name, lambda loop: _with_policy(loop, learned)))
+    return _policy(await adopt(app, call, given.arguments))
+
+
+async def adopt(app: App, call: Call, arguments: str) -> Loop:
+    """Try a policy, and make it the loop's; returns the loop.
+
+    Raises:
+        ApiError: InvalidPolicyConfiguration, ProblemTypeIncompatibleWithAutoOptimization.
+    """
+    learned = await tried(app.trying, call.loop, arguments)
+    return await app.loops.change(call.name, lambda loop: with_policy(loop, learned))
 
 
 async def delete_policy(app: App, call: Call) -> Reply:
     """DELETE configurations/policy: back to the default of the policy's problem."""
 
     def change(loop: Loop) -> Loop:
-        return _with_policy(loop, policy.read(DEFAULT_ARGUMENTS[loop.policy.problem]))
+        return with_policy(loop, policy.read(DEFAULT_ARGUMENTS[loop.policy.problem]))
 
     return _policy(await app.loops.change(call.name, change))
-
-
-def _with_policy(loop: Loop, learned: Policy) -> Loop:
-    """The loop with another policy, whose epsilon is the exploration percentage from now on."""
-    configuration = loop.configuration
-    if learned.epsilon is not None:
-        configuration = replace(configuration, exploration_percentage=learned.epsilon)
-    changed = replace(loop, policy=learned, configuration=configuration)
-    if changed.multi_slot and configuration.is_auto_optimization_enabled:
-        message = "A multi-slot policy needs isAutoOptimizationEnabled to be false: change that first."
-        raise ApiError("ProblemTypeIncompatibleWithAutoOptimization", message, "arguments")
-    return changed
 
 
 async def _service(app: App, loop: Loop, call: Call) -> Reply:
