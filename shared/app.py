@@ -16,9 +16,12 @@ from shared import config
 from shared.access import tokens
 from shared.access.admission import Admission
 from shared.access.roles import Access
+from shared.adoption import Adoption
 from shared.clock import StorageClock
 from shared.config import Config
 from shared.counters import Counters
+from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.piecework import Scoring
 from shared.guard import Guarded
 from shared.health import examined
 from shared.health.examiner import Examiner
@@ -37,11 +40,12 @@ from shared.log.observe import Observer
 from shared.log.subject import Subjects
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
+from shared.optimization import Optimization
 from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
 from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
-from shared.training import job_of
+from shared.training import Training
 from shared.work import Work
 
 log = logging.getLogger("rankloop")
@@ -60,12 +64,6 @@ _HOURS = 60.0
 """Seconds after which a timer run begins no other part of an hour; what is left is written by the next one."""
 _EXAMINING = 20.0
 """Seconds after which a timer run begins no other window to examine; the next one goes on."""
-_LONG = 120.0
-"""Seconds of one loop's training after which it is noted that it takes long, in case the host ends it."""
-_STAND_BACK = 900.0
-"""Seconds for which such a loop lets the others go first."""
-_LOOK_AGAIN = 60.0
-"""Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
 
 
 def _open_container(url: str) -> AbstractAsyncContextManager[Container]:
@@ -113,19 +111,26 @@ class App:
         self.examiner = Examiner(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
         self.pieces = Work(self.queues, self.counters)
-        self.pieces.on(Piece, self._retrain)
+        self.trying = asyncio.Lock()
+        guarded = Guarded(self.counters)
+        self._guarded = guarded.run
+        self.evaluator = Evaluator(blobs, self.pieces.send, Adoption(self.loops, self.trying))
+        self.optimization = Optimization(tables, blobs, self.evaluator)
         self.trainer = Trainer(blobs, self.counters, send=self.pieces.send)
+        self.training = Training(tables, blobs, self.clock, self.loops, self.trainer, self.evaluator, guarded)
+        self.pieces.on(Piece, self.training.take)
+        self.pieces.on(Scoring, self.training.evaluate)
         self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
         self.admission = Admission(min(settings.log_deadline, settings.reward_deadline))
         self.access = Access(settings.key, tokens.of(settings))
         self.trusted_signers = trusted(settings)
-        self.trying = asyncio.Lock()
         self._signer: Signer | None = None
         self._close = close
-        self._guarded = Guarded(self.counters).run
-        self.sweep = Sweep(tables, blobs, self.counters, self.clock, self.loops, self.hours, self._mirror)
+        self.sweep = Sweep(
+            tables, blobs, self.counters, self.clock, self.loops, self.hours, self.optimization.run, self._mirror
+        )
         self._joined = ""
         self._trained = ""
         self._unexamined: dict[str, float] = {}
@@ -191,7 +196,7 @@ class App:
         # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
         for note in sorted(due, key=lambda note: (note.loop_id <= self._trained, note.loop_id)):
             self._trained = note.loop_id
-            await self._guarded("train", f"loop {note.loop_id}", self._train(note, grown))
+            await self._guarded("train", f"loop {note.loop_id}", self.training.run(note, grown))
             trained += 1
             if time.monotonic() > until:
                 break
@@ -222,36 +227,6 @@ class App:
         again = await self.eraser.run(loop.id, loop.waits, now, until - time.monotonic())
         await examined.forget(self.blobs, loop.id, (await checkpoints.load(self.blobs, loop.id))[0].generation)
         await activity.erased(self.tables, note, again)
-
-    async def _train(self, note: activity.Note, grown: list[Loop]) -> None:
-        """Train a loop; `grown` gets it, whatever becomes of that."""
-        grown.append(loop := await self.loops.by_id(note.loop_id))
-        checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
-        job = job_of(loop, checkpoint)
-        standing_back = asyncio.ensure_future(self._stand_back(note))
-        try:
-            again = await self.trainer.run(job, self.clock.now())
-        finally:
-            standing_back.cancel()
-        if again is None:
-            await activity.trained(self.tables, note)
-        else:
-            await activity.put_off(self.tables, note, min(again, self.clock.now() + _LOOK_AGAIN))
-
-    async def _retrain(self, piece: Piece) -> None:
-        """Do a piece of a new model's making, as the loop is now."""
-        if piece.loop in await self.loops.deleted():
-            return
-        await self.clock.ensure()
-        loop = await self.loops.by_id(piece.loop)
-        checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
-        await self.trainer.take(job_of(loop, checkpoint), piece, self.clock.now())
-
-    async def _stand_back(self, note: activity.Note) -> None:
-        """Let others go first for a while where a loop's training takes so long that the host may end it."""
-        await asyncio.sleep(_LONG)
-        later = activity.put_off(self.tables, note, self.clock.now() + _STAND_BACK)
-        await self._guarded("train", f"loop {note.loop_id}", later)
 
     async def _mirror(self, loop: Loop) -> None:
         held = loop.configuration

@@ -31,10 +31,11 @@ class Sweep:
 
     Args:
         tables, blobs: its storage.
-        counters: gets log.expired, loops.swept, sweep.failed, hours.failed.
+        counters: gets log.expired, loops.swept, sweep.failed, hours.failed, optimize.failed.
         clock: the storage's time.
         loops: its loops.
         hours: writes closed hours.
+        optimize: begins an auto-optimization of a loop where one is due, given the time.
         mirror: copies what was joined of a loop.
     """
 
@@ -46,6 +47,7 @@ class Sweep:
         clock: StorageClock,
         loops: Loops,
         hours: Hours,
+        optimize: Callable[[Loop, float], Awaitable[None]],
         mirror: Callable[[Loop], Awaitable[None]],
     ) -> None:
         self._tables = tables
@@ -54,6 +56,7 @@ class Sweep:
         self._clock = clock
         self._loops = loops
         self._hours = hours
+        self._optimize = optimize
         self._mirror = mirror
         self._guarded = Guarded(counters).run
         self._erased: set[str] = set()
@@ -94,6 +97,7 @@ class Sweep:
         self._counters.add("log.expired", expired)
         await self._guarded("hours", f"loop {loop_id}", self._hours.run(loop.rules(), now, pending, ends))
         await self._guarded("sweep", loop_id, thinning.thin(self._blobs, self._counters, loop_id, policy.resumes, now))
+        await self._guarded("optimize", f"loop {loop_id}", self._optimize(loop, now))
         await self._mirror(loop)
 
     async def _erase(self, loop_id: str, gone_for: float) -> None:

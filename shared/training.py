@@ -1,13 +1,32 @@
-"""Turns a loop and the state of its log into what to train it on."""
+"""Turns notes of a loop and messages about it into what to train and to evaluate, as the loop and its log are now."""
 
 from __future__ import annotations
 
+import asyncio
+
+from shared.clock import StorageClock
+from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.piecework import Scoring
+from shared.guard import Guarded
 from shared.learning.lesson import Job
+from shared.learning.piecework import Piece
 from shared.learning.shaping import Shaping
+from shared.learning.trainer import Trainer
+from shared.log import activity
+from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased
 from shared.log.join import Rules
+from shared.loops.loops import Loops
 from shared.loops.settings import Loop
+from shared.storage import Blobs, Tables
+
+_LONG = 120.0
+"""Seconds of one loop's training after which it is noted that it takes long, in case the host ends it."""
+_STAND_BACK = 900.0
+"""Seconds for which such a loop lets the others go first."""
+_LOOK_AGAIN = 60.0
+"""Seconds after which a loop whose next model is not due yet is looked at again: its settings may have changed."""
 
 
 def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
@@ -36,3 +55,72 @@ def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
             tuple(sorted(loop.imports)),
         ),
     )
+
+
+class Training:
+    """Training and evaluations of the deployment's loops.
+
+    Args:
+        tables, blobs: its storage.
+        clock: the storage's time.
+        loops: its loops.
+        trainer, evaluator: do the work.
+        guarded: lets something fail without what is done besides.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        blobs: Blobs,
+        clock: StorageClock,
+        loops: Loops,
+        trainer: Trainer,
+        evaluator: Evaluator,
+        guarded: Guarded,
+    ) -> None:
+        self._tables = tables
+        self._blobs = blobs
+        self._clock = clock
+        self._loops = loops
+        self._trainer = trainer
+        self._evaluator = evaluator
+        self._guarded = guarded.run
+
+    async def run(self, note: activity.Note, grown: list[Loop]) -> None:
+        """Train a loop, and see that its evaluations go on; `grown` gets the loop, whatever becomes of that."""
+        grown.append(loop := await self._loops.by_id(note.loop_id))
+        standing_back = asyncio.ensure_future(self._stand_back(note))
+        try:
+            looking = self._evaluator.look(loop.id, self._clock.now())
+            evaluates = await self._guarded("evaluate", f"loop {loop.id}", looking)  # None where that failed
+            checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
+            again = await self._trainer.run(job_of(loop, checkpoint), self._clock.now())
+        finally:
+            standing_back.cancel()
+        soon = self._clock.now() + _LOOK_AGAIN
+        if again is not None or evaluates is not False:
+            await activity.put_off(self._tables, note, soon if again is None else min(again, soon))
+        else:
+            await activity.trained(self._tables, note)
+
+    async def take(self, piece: Piece) -> None:
+        """Do a piece of a new model's making, as the loop is now."""
+        if piece.loop in await self._loops.deleted():
+            return
+        await self._clock.ensure()
+        loop = await self._loops.by_id(piece.loop)
+        checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
+        await self._trainer.take(job_of(loop, checkpoint), piece, self._clock.now())
+
+    async def evaluate(self, piece: Scoring) -> None:
+        """Do a piece of an evaluation, as the loop was when that was planned."""
+        if piece.loop in await self._loops.deleted():
+            return
+        await self._clock.ensure()
+        await self._evaluator.take(piece, self._clock.now())
+
+    async def _stand_back(self, note: activity.Note) -> None:
+        """Let others go first for a while where a loop's training takes so long that the host may end it."""
+        await asyncio.sleep(_LONG)
+        later = activity.put_off(self._tables, note, self._clock.now() + _STAND_BACK)
+        await self._guarded("train", f"loop {note.loop_id}", later)

@@ -58,7 +58,7 @@ class Sums(NamedTuple):
 class Point(NamedTuple):
     """The sums of a span that begins at a time, in seconds since the epoch."""
 
-    time: int
+    time: float
     sums: Sums
 
 
@@ -82,15 +82,17 @@ class Bins(msgspec.Struct, frozen=True):
     def of(cls, scores: Scores) -> Self:
         """The bins of some decisions, in any order."""
         weights = scores.targets / scores.logged
-        columns = [np.ones_like(weights), weights * scores.rewards, weights, (weights * scores.rewards) ** 2]
-        return cls._summed((scores.times // BIN).astype(np.int64) * BIN, [*columns, scores.targets > 0])
+        weighted, matched = weights * scores.rewards, (scores.targets > 0).astype(np.float64)
+        starts = (scores.times // BIN).astype(np.int64) * BIN
+        return cls._summed(starts, [np.ones_like(weights), weighted, weights, weighted**2, matched])
 
     @classmethod
     def merged(cls, parts: Iterable[Self]) -> Self:
         """The bins of all parts together; a bin may be in several."""
         held = list(parts)
         starts = np.array([start for part in held for start in part.starts], np.int64)
-        columns = [np.array([value for part in held for value in part._column(n)], np.float64) for n in range(5)]
+        names = ("events", "weighted", "weights", "squares", "matched")
+        columns = [np.array([value for part in held for value in getattr(part, name)], np.float64) for name in names]
         return cls._summed(starts, columns)
 
     @classmethod
@@ -100,9 +102,6 @@ class Bins(msgspec.Struct, frozen=True):
         events, weighted, weights, squares, matched = sums
         whole = [column.astype(np.int64).tolist() for column in (events, matched)]
         return cls(times.tolist(), whole[0], weighted.tolist(), weights.tolist(), squares.tolist(), whole[1])
-
-    def _column(self, n: int) -> list[float]:
-        return [self.events, self.weighted, self.weights, self.squares, self.matched][n]
 
     def points(self, start: float = -math.inf, end: float = math.inf) -> list[Point]:
         """Each bin that begins in [start, end); a bin that `start` lies in counts, too."""
@@ -124,7 +123,7 @@ class Bins(msgspec.Struct, frozen=True):
 
     def rolling(self, start: float, end: float, minutes: int) -> list[Point]:
         """Each span of so many minutes that begins at a multiple of them and holds something of [start, end)."""
-        spans: dict[int, Sums] = {}
+        spans: dict[float, Sums] = {}
         for point in self.points(start, end):
             begins = point.time // (60 * minutes) * (60 * minutes)
             spans[begins] = add(spans.get(begins, NOTHING), point.sums)
@@ -141,7 +140,13 @@ NOTHING: Final = Sums(0, 0.0, 0.0, 0.0, 0)
 
 def add(one: Sums, other: Sums) -> Sums:
     """The sums of both."""
-    return Sums(*(a + b for a, b in zip(one, other, strict=True)))
+    return Sums(
+        one.events + other.events,
+        one.weighted + other.weighted,
+        one.weights + other.weights,
+        one.squares + other.squares,
+        one.matched + other.matched,
+    )
 
 
 def _span(starts: list[int]) -> tuple[int, int]:

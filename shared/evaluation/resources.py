@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from shared.contract.configurations import PolicyContract
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.versions import Version
-from shared.storage import Blobs, documents
+from shared.storage import Blobs, Conflict, documents
 
 AT_ONCE = 16
 """Records that a list reads at a time."""
@@ -108,6 +110,29 @@ async def get(blobs: Blobs, loop_id: str, kind: type[J], job_id: str) -> J | Non
         StorageError: it is damaged or of a later release, or storage does not answer.
     """
     return await _read(blobs, path(loop_id, kind, job_id), kind)
+
+
+async def change(blobs: Blobs, loop_id: str, kind: type[J], job_id: str, changed: Callable[[J], J]) -> J | None:
+    """Change a record, whoever else does; returns what it is then, or None where it is gone.
+
+    Args:
+        blobs: hold it.
+        loop_id: the loop.
+        kind: of record.
+        job_id: its id.
+        changed: gives the new one for the one that is held, perhaps more than once.
+    """
+    place = path(loop_id, kind, job_id)
+    while True:
+        blob = await blobs.get(place)
+        if blob is None:
+            return None
+        held = documents.decode(blob.data, kind, place)
+        if (wanted := changed(held)) == held:
+            return held
+        with suppress(Conflict):  # somebody else was quicker: change what they have left
+            await blobs.put(place, msgspec.json.encode(wanted), blob.etag)
+            return wanted
 
 
 async def delete(blobs: Blobs, loop_id: str, kind: type[Job], job_id: str) -> bool:

@@ -77,7 +77,8 @@ USUAL = (
     Point("examine.list", "(names|folders) loops/<loop>/joined/.*", "Examiner._examine"),
     Point("examine.window.read", "get <window>.dsjson.zst", "Examiner._examine"),
     Point("examine.move", "put loops/<loop>/examined.json", "Examiner.run"),
-    Point("train.checkpoint", "get loops/<loop>/join.json", "App._train"),
+    Point("train.checkpoint", "get loops/<loop>/join.json", "Training.run"),
+    Point("evaluate.look", "folders loops/<loop>/evaluating/"),
     Point("train.list", "(names|folders) loops/<loop>/joined/.*", "windows"),
     Point("train.read", "get <window>.dsjson.zst", "Trainer._extend"),
     Point("vet.read", "get <window>.dsjson.zst", "Vetter._recent"),
@@ -246,11 +247,40 @@ DAYS = (
     Point("forget.record", "delete <version>/version.json", "Thinner._forget"),
 )
 """What comes about when days have passed: tables of days, versions thinned and forgotten."""
-POINTS = (*DAYS, *LATER, *USUAL)
+EVALUATED = (
+    Point("evaluate.checkpoint", "get loops/<loop>/join.json", "_create"),
+    Point("evaluate.sizes", "(sizes|folders) loops/<loop>/joined/.*", "sizes"),
+    Point("evaluate.sample", "get <window>.dsjson.zst", "sample"),
+    Point("evaluate.plan", "put loops/<loop>/evaluating/[^/]+/plan.json", "Evaluator.begin"),
+    Point("evaluate.sent", "put loops/<loop>/evaluating/[^/]+/plan.json"),
+    Point("evaluate.plan.read", "get loops/<loop>/evaluating/[^/]+/plan.json"),
+    Point("evaluate.state", "names loops/<loop>/evaluating/.*"),
+    Point("evaluate.round", "put loops/<loop>/evaluating/[^/]+/round.[0-9]+"),
+    Point("evaluate.round.read", "get loops/<loop>/evaluating/[^/]+/round.[0-9]+"),
+    Point("evaluate.piece.checkpoint", "get loops/<loop>/join.json", "Scorings._task"),
+    Point("evaluate.piece.window", "get <window>.dsjson.zst", "Scorings._stretches"),
+    Point("evaluate.piece", "put loops/<loop>/evaluating/.*"),
+    Point("evaluate.piece.read", "get loops/<loop>/evaluating/.*"),
+    Point("evaluate.clear", "delete loops/<loop>/evaluating/.*"),
+    Point("evaluation.read", "get loops/<loop>/evaluations/.*.json"),
+    Point("evaluation.write", "put loops/<loop>/evaluations/.*.json"),
+    Point("evaluation.delete", "delete loops/<loop>/evaluations/.*.json"),
+    Point("evaluation.list", "names loops/<loop>/evaluations/"),
+    Point("evaluation.bins", "put loops/<loop>/evaluations/.*.bins"),
+    Point("evaluation.bins.read", "get loops/<loop>/evaluations/.*.bins"),
+    Point("evaluation.bins.delete", "delete loops/<loop>/evaluations/.*.bins"),
+    Point("optimize.read", "get loops/<loop>/optimizing.json"),
+    Point("optimize.checkpoint", "get loops/<loop>/join.json", "Optimization.run"),
+    Point("optimize.move", "put loops/<loop>/optimizing.json"),
+)
+"""What comes about where somebody asks for an evaluation, or a loop is old enough to be optimized.
+
+tests/unit/evaluation/test_evaluator.py ends evaluations at them, as the traffic of these tests does not ask."""
+POINTS = (*DAYS, *LATER, *USUAL, *EVALUATED)
 """Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
 """Where journal rows are deleted as soon as they are joined, and nowhere else."""
-ASKED = frozenset({"work.send"})
+ASKED = frozenset({"work.send", *(point.name for point in EVALUATED)})
 """Where somebody asks for long work, as the traffic of these tests does not."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -16,6 +17,7 @@ from shared import app as running
 from shared.app import App
 from shared.config import Config, ConfigError
 from shared.contract.errors import ApiError
+from shared.evaluation.piecework import Scoring
 from shared.learning import registry
 from shared.learning.lesson import Job
 from shared.learning.model import ServingModel
@@ -29,7 +31,7 @@ from shared.loops import policy
 from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.settings import Loop
-from shared.storage import Row, Unavailable
+from shared.storage import Row, StorageError, Unavailable
 from shared.storage.azure.calls import Count
 from shared.storage.memory import MemoryBlobs, MemoryQueues, MemoryTables
 
@@ -144,7 +146,7 @@ async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
     async def train(note: activity.Note, grown: object) -> None:
         began.append(note.loop_id)  # and its note stays: it wants another turn
 
-    monkeypatch.setattr(app, "_train", train)
+    monkeypatch.setattr(app.training, "run", train)
     monkeypatch.setattr("shared.app._TRAINING", -1.0)
     for loop_id in ids:
         await activity.note_joined(app.tables, loop_id)
@@ -193,7 +195,7 @@ async def test_a_training_that_the_host_may_end_lets_others_go_first_next_time(
     noted, really = asyncio.Event(), activity.put_off
     monkeypatch.setattr(activity, "put_off", put_off)
     monkeypatch.setattr(app.trainer, "run", run)
-    monkeypatch.setattr("shared.app._LONG", 0.0)
+    monkeypatch.setattr("shared.training._LONG", 0.0)
     await activity.note_joined(world.tables, loop.id)
 
     with pytest.raises(asyncio.CancelledError):
@@ -480,3 +482,44 @@ async def test_a_process_without_storage_has_no_app(account: type[Account], monk
 
     with pytest.raises(ConfigError):
         running.current()
+
+
+async def test_an_evaluation_that_cannot_go_on_keeps_no_loop_from_learning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(loop_id: str, now: float) -> bool:
+        raise StorageError("its plan is damaged")
+
+    app = world.instance()
+    await world.rank(app, "e1")
+    world.now += 1200
+    await app.join_due()
+    monkeypatch.setattr(app.evaluator, "look", look)
+
+    assert await app.train_due() == 1
+
+    loop = await app.loops.named(DEFAULT)
+    assert (await registry.current(world.blobs, loop.id))[0] is not None
+    assert app.counters.snapshot()["evaluate.failed"] == 1
+    (note,) = await activity.untrained(world.tables)
+    assert 0 < note.after - world.now <= 60, "and it is looked at again"
+
+
+async def test_a_piece_of_an_evaluation_of_a_deleted_loop_is_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    async def take(message: Scoring, now: float) -> None:
+        taken.append(message.loop)
+
+    app = world.instance()
+    monkeypatch.setattr(app.evaluator, "take", take)
+    kept = (await app.loops.named(DEFAULT)).id
+    gone = (await app.loops.create("gone"))[0].id
+    await app.loops.delete("gone")
+
+    for loop_id in (kept, gone):
+        await app.work(msgspec.json.encode(Scoring(loop=loop_id, job="j", group=0, shard=0)))
+
+    assert taken == [kept]

@@ -19,7 +19,8 @@ LAYERS = (
     ("shared.evaluation",),
     ("shared.access", "shared.health", "shared.ranking"),
     ("shared.warmstart",),
-    ("shared.sweep", "shared.training"),
+    ("shared.adoption", "shared.sweep", "shared.training"),
+    ("shared.optimization",),
     ("shared.app",),
     ("shared.edge",),
 )
