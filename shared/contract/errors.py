@@ -32,6 +32,7 @@ STATUS: Final[dict[str, int]] = {
     "InvalidRewardWaitTime": 400,
     "InvalidSasUri": 400,
     "InvalidServiceConfiguration": 400,
+    "LogsSizeExceedAllowedLimit": 400,
     "MaximumEvaluationCustomPoliciesExceeded": 400,
     "NoLogsExistInDateRange": 400,
     "PayloadSizeExceeded": 400,

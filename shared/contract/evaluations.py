@@ -88,18 +88,20 @@ class EvaluationContract(FeatureImportanceContract, kw_only=True):
 class EvaluationContractV1(EvaluationContract, kw_only=True):
     """The EvaluationContract of v1.0 and the v1.1 previews."""
 
-    enable_offline_experimentation: Annotated[bool | None, Meta(description="Whether to look for better policies.")] = (
-        None
+    optimize: Annotated[bool | None, Meta(description="Whether to look for better policies.")] = msgspec.field(
+        default=None, name="enableOfflineExperimentation"
     )
 
 
 class EvaluationContractV2022(EvaluationContract, kw_only=True):
     """The EvaluationContract of 2022-09-01-preview."""
 
-    enable_policy_optimization: Annotated[bool | None, Meta(description="Whether to look for better policies.")] = None
+    optimize: Annotated[bool | None, Meta(description="Whether to look for better policies.")] = msgspec.field(
+        default=None, name="enablePolicyOptimization"
+    )
 
 
-EVALUATION_CONTRACTS: Final[dict[Version, type[EvaluationContract]]] = {
+EVALUATION_CONTRACTS: Final[dict[Version, type[EvaluationContractV1 | EvaluationContractV2022]]] = {
     version: EvaluationContractV2022 if version is Version.V2022 else EvaluationContractV1 for version in ALL
 }
 """The body of each version; the flag of another one is unknown to it, and ignored (contract 1.5)."""
@@ -112,7 +114,9 @@ class PolicyReferenceContract(msgspec.Struct, forbid_unknown_fields=True, rename
     policy_name: Annotated[str, Meta(description="The policy's name in that evaluation.", max_length=MAX_NAME)]
 
 
-def evaluation_request(body: bytes, version: Version) -> tuple[EvaluationContract, DateRange]:
+def evaluation_request(
+    body: bytes, version: Version
+) -> tuple[EvaluationContractV1 | EvaluationContractV2022, DateRange]:
     """Decode and check an evaluation's body, but for its policies' arguments.
 
     Raises:

@@ -1,17 +1,20 @@
 """Turns evaluation and feature importance calls into stored jobs, and jobs into answers (contract 1.4, 5.10).
 
-Nothing in this release can run a job. A call that would create one is checked as if it could, and then refused; jobs
-that a later release has left can be listed, read and deleted.
+A feature importance cannot be computed in this release: a call that would create one is checked as if it could, and
+then refused; those that a later release has left can be listed, read and deleted.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from shared.adoption import tried
 from shared.app import App
-from shared.contract import instants
+from shared.contract.configurations import PolicyContract
 from shared.contract.decoding import decode
 from shared.contract.errors import ApiError
 from shared.contract.evaluations import (
@@ -22,89 +25,137 @@ from shared.contract.evaluations import (
     feature_importance_request,
     filter_query,
     result_query,
-    spell_status,
 )
 from shared.contract.requests import check_id
 from shared.contract.versions import ALL, Version
 from shared.edge import paging
+from shared.edge import results as shapes
 from shared.edge.calls import Call, Reply, reply_json
-from shared.evaluation import resources
+from shared.edge.configurations import adopt
+from shared.evaluation import field, resources, results
 from shared.evaluation.resources import Evaluation, FeatureImportance, Job
+from shared.log import activity
 from shared.log import checkpoint as checkpoints
-from shared.log import joined
+from shared.log.erasure import Erased
+from shared.log.joined import Window
 from shared.log.records import event_key
 from shared.loops import policy
+from shared.loops.loops import DEFAULT
+from shared.loops.settings import Loop
+from shared.storage import Conflict
 
 J = TypeVar("J", bound=Job)
-_HOUR = 3600
-_UNFINISHED = (Status.RUNNING, Status.NOT_SUBMITTED)
 
 
 async def list_evaluations(app: App, call: Call) -> Reply:
     """GET evaluations: the newest first; before 2022 all of them, then in pages."""
     if call.version is not Version.V2022:
         held = await resources.newest_first(app.blobs, call.loop.id, Evaluation)
-        return reply_json([_flat(evaluation, call.version) for evaluation in held])
+        return reply_json([shapes.flat(evaluation, call.version, None) for evaluation in held])
     page, wanted = paging.read(call.query), filter_query(call.query)
     held = await resources.newest_first(app.blobs, call.loop.id, Evaluation)
-    return _listed(call, page, [one for one in held if wanted in (None, one.evaluation_type)], _evaluation_details)
+    return _listed(
+        call, page, [one for one in held if wanted in (None, one.evaluation_type)], shapes.evaluation_details
+    )
 
 
 async def create_evaluation(app: App, call: Call) -> Reply:
-    """POST evaluations, before 2022."""
-    await _check_log(app, call, _evaluated(call))
-    raise _not_yet("run evaluations")
+    """POST evaluations, before 2022: its id is made here."""
+    made = await _create(app, call, str(uuid.uuid4()))
+    # Below the host, and by the first preview where any was called, as recorded (contract 1.5).
+    loop = "" if call.name == DEFAULT else f"/loops/{call.name}"
+    version = min(call.version, Version.V1_1_P1, key=ALL.index)
+    place = f"{loop}/personalizer/{version.value}/evaluations/{made.id}"
+    return reply_json(shapes.flat(made, call.version, None), 201, {"Location": place})
 
 
 async def put_evaluation(app: App, call: Call) -> Reply:
-    """PUT evaluations/{evaluationId}, in 2022."""
-    evaluation_id = _id(call)
-    check_id(evaluation_id, "evaluationId", "InvalidEvaluationContract")
-    dates = _evaluated(call)
+    """PUT evaluations/{evaluationId}, in 2022: 200 with nothing, as recorded."""
+    check_id(id_of(call), "evaluationId", "InvalidEvaluationContract")
+    await _create(app, call, id_of(call))
+    return Reply(200)
+
+
+async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
+    """Store a checked evaluation, and have it begun."""
+    request, dates = evaluation_request(call.body, call.version)
+    taken = "There is an evaluation of this id already."
     if await resources.get(app.blobs, call.loop.id, Evaluation, evaluation_id) is not None:
-        raise ApiError("EvaluationAlreadyExists", "There is an evaluation of this id already.", "evaluationId")
-    await _check_log(app, call, dates)
-    raise _not_yet("run evaluations")
+        raise ApiError("EvaluationAlreadyExists", taken, "evaluationId")
+    _check_policies(call.loop, request.policies)
+    loop = await app.loops.by_id(call.loop.id)  # as it is now: a policy may just have become it
+    checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
+    windows = await _windows(app, loop, dates, checkpoint.since)
+    for n, given in enumerate(request.policies):
+        with _naming(n):
+            await tried(app.trying, loop, given.arguments)
+    now = await app.clock.read()
+    made = Evaluation(
+        id=evaluation_id,
+        name=request.name,
+        start=dates.start,
+        end=dates.end,
+        created=now,
+        status=Status.RUNNING,
+        api_version=call.version,
+        job_id=field.job_id(loop.id, evaluation_id, now),
+        policies=request.policies,
+        optimize=bool(request.optimize),
+    )
+    events = await field.sample(app.blobs, loop, windows, Erased(checkpoint.erasures))
+    try:
+        await app.evaluator.begin(loop.id, made, field.plan(loop, made, windows, events), now)
+    except Conflict as e:
+        raise ApiError("EvaluationAlreadyExists", taken, "evaluationId") from e
+    await activity.note_joined(app.tables, loop.id)  # wakes the train timer, which sees that it goes on
+    return made
 
 
 async def get_evaluation(app: App, call: Call) -> Reply:
     """GET evaluations/{evaluationId}: flat before 2022, then with the results between two times."""
     wanted = result_query(call.query) if call.version is Version.V2022 else None
-    evaluation = await _held_evaluation(app, call, _id(call))
+    evaluation = await held_evaluation(app, call, id_of(call))
     if ALL.index(call.version) > ALL.index(evaluation.api_version):
         message = f"The evaluation was made with {evaluation.api_version.value}: read it with that or an older version."
         raise ApiError("IncompatibleEvaluationVersion", message)
+    binned = await results.read_bins(app.blobs, call.loop.id, evaluation.job_id)
     if wanted is None:
-        return reply_json(_flat(evaluation, call.version))
-    return reply_json(_with_content(evaluation, *wanted))
+        return reply_json(await asyncio.to_thread(shapes.flat, evaluation, call.version, binned))
+    return reply_json(await asyncio.to_thread(shapes.with_content, evaluation, *wanted, binned))
 
 
 async def delete_evaluation(app: App, call: Call) -> Reply:
-    """DELETE evaluations/{evaluationId}."""
-    if not await resources.delete(app.blobs, call.loop.id, Evaluation, _id(call)):
-        raise _unknown_evaluation(_id(call))
+    """DELETE evaluations/{evaluationId}; one that runs is canceled."""
+    evaluation = await held_evaluation(app, call, id_of(call))
+    await app.evaluator.delete(call.loop.id, evaluation, await app.clock.read())
     return Reply(204)
 
 
 async def apply_from_evaluation(app: App, call: Call) -> Reply:
-    """POST configurations/applyFromEvaluation: a policy of an evaluation becomes the loop's."""
+    """POST configurations/applyFromEvaluation: a policy of an evaluation becomes the loop's, as by a PUT of it."""
     reference = decode(call.body, PolicyReferenceContract)
-    evaluation = await _held_evaluation(app, call, event_key(reference.evaluation_id))
-    if reference.policy_name not in [one.name for one in evaluation.policies]:
-        message = f"policyName: the evaluation has no policy named {reference.policy_name[:64]!r}."
+    evaluation = await held_evaluation(app, call, event_key(reference.evaluation_id))
+    found = results.of(evaluation)
+    outcome = found.outcome(reference.policy_name) if found else None
+    arguments = outcome.arguments if outcome else None
+    if arguments is None:
+        arguments = next((one.arguments for one in evaluation.policies if one.name == reference.policy_name), None)
+    if arguments is None:
+        message = f"policyName: the evaluation has no policy named {reference.policy_name[:64]!r} that can be applied."
         raise ApiError("LearningSettingsNotFound", message, "policyName")
-    raise _not_yet("apply policies of evaluations")
+    await adopt(app, call, arguments)
+    return Reply(204)
 
 
 async def list_feature_importances(app: App, call: Call) -> Reply:
     """GET featureImportances: the newest first, in pages."""
     page = paging.read(call.query)
-    return _listed(call, page, await resources.newest_first(app.blobs, call.loop.id, FeatureImportance), _details)
+    return _listed(call, page, await resources.newest_first(app.blobs, call.loop.id, FeatureImportance), shapes.details)
 
 
 async def put_feature_importance(app: App, call: Call) -> Reply:
     """PUT featureImportances/{featureImportanceId}."""
-    importance_id = _id(call)
+    importance_id = id_of(call)
     check_id(importance_id, "featureImportanceId", "InvalidContract")
     feature_importance_request(call.body)
     if await resources.get(app.blobs, call.loop.id, FeatureImportance, importance_id) is not None:
@@ -115,52 +166,71 @@ async def put_feature_importance(app: App, call: Call) -> Reply:
 
 async def get_feature_importance(app: App, call: Call) -> Reply:
     """GET featureImportances/{featureImportanceId}."""
-    importance = await resources.get(app.blobs, call.loop.id, FeatureImportance, _id(call))
+    importance = await resources.get(app.blobs, call.loop.id, FeatureImportance, id_of(call))
     if importance is None:
-        raise _unknown_feature_importance(_id(call))
+        raise _unknown_feature_importance(id_of(call))
     return reply_json(
-        _without_none({**_details(importance), "featureScores": [], "description": importance.description})
+        shapes.without_none({**shapes.details(importance), "featureScores": [], "description": importance.description})
     )
 
 
 async def delete_feature_importance(app: App, call: Call) -> Reply:
     """DELETE featureImportances/{featureImportanceId}."""
-    if not await resources.delete(app.blobs, call.loop.id, FeatureImportance, _id(call)):
-        raise _unknown_feature_importance(_id(call))
+    if not await resources.delete(app.blobs, call.loop.id, FeatureImportance, id_of(call)):
+        raise _unknown_feature_importance(id_of(call))
     return Reply(204)
 
 
-def _id(call: Call) -> str:
+def id_of(call: Call) -> str:
     """The id in the path; a slash in it is spelled in two ways, as in that of an event."""
     return event_key(call.id)
 
 
-def _evaluated(call: Call) -> DateRange:
-    """The part of the log that a checked evaluation is about."""
-    request, dates = evaluation_request(call.body, call.version)
-    for n, given in enumerate(request.policies):
-        try:
-            policy.read(given.arguments)
-        except ApiError as e:
-            raise ApiError(e.code, f"policies[{n}].{e.message}", f"policies[{n}].{e.target}") from e
-    return dates
+def _check_policies(loop: Loop, given: Sequence[PolicyContract]) -> None:
+    """See that policies can be compared with the loop's own."""
+    for n, one in enumerate(given):
+        if one.name in field.OWN:
+            message = f"policies[{n}].name must be none of {', '.join(field.OWN)}, which are compared in any case."
+            raise ApiError("DuplicateCustomPolicyNames", message, f"policies[{n}].name")
+        with _naming(n):
+            if policy.read(one.arguments).problem is not loop.policy.problem:
+                message = f"arguments must decide as the loop's policy does: with --{loop.policy.problem}."
+                raise ApiError("InvalidPolicyConfiguration", message, "arguments")
 
 
-async def _check_log(app: App, call: Call, dates: DateRange) -> None:
-    """See that there is something to evaluate.
+@contextmanager
+def _naming(n: int) -> Iterator[None]:
+    """Let refusals of a policy say which of a list it is."""
+    try:
+        yield
+    except ApiError as e:
+        raise ApiError(e.code, f"policies[{n}].{e.message}", f"policies[{n}].{e.target}") from e
+
+
+async def _windows(app: App, loop: Loop, dates: DateRange, since: int) -> dict[Window, int]:
+    """What there is to evaluate, with its sizes in bytes.
 
     Raises:
-        ApiError: NoLogsExistInDateRange.
+        ApiError: NoLogsExistInDateRange, LogsSizeExceedAllowedLimit.
     """
-    checkpoint, _ = await checkpoints.load(app.blobs, call.loop.id)
-    # A window lies in one hour, so one that reaches into the dates does not begin before their first hour.
-    start = max(math.floor(dates.start) // _HOUR * _HOUR, checkpoint.since)
-    windows = await joined.windows(app.blobs, call.loop.id, start, math.ceil(dates.end))
-    if not any(window.end > dates.start for window in windows):
+    windows = await field.sizes(app.blobs, loop.id, dates, since)
+    if not windows:
         raise ApiError("NoLogsExistInDateRange", "The log holds no event between startTime and endTime.", "startTime")
+    if (size := sum(windows.values())) > field.MOST_BYTES:
+        message = (
+            f"The log holds {size:,} bytes between startTime and endTime, compressed; {field.MOST_BYTES:,} can be "
+            "evaluated: choose a shorter time."
+        )
+        raise ApiError("LogsSizeExceedAllowedLimit", message, "startTime")
+    return windows
 
 
-async def _held_evaluation(app: App, call: Call, evaluation_id: str) -> Evaluation:
+async def held_evaluation(app: App, call: Call, evaluation_id: str) -> Evaluation:
+    """The evaluation of an id.
+
+    Raises:
+        ApiError: EvaluationNotFound.
+    """
     evaluation = await resources.get(app.blobs, call.loop.id, Evaluation, evaluation_id)
     if evaluation is None:
         raise _unknown_evaluation(evaluation_id)
@@ -184,66 +254,4 @@ def _not_yet(what: str) -> ApiError:
 def _listed(call: Call, page: paging.Page, jobs: Sequence[J], details: Callable[[J], dict[str, Any]]) -> Reply:
     shown, following = page.of(jobs)
     next_link = following.link(call.url, call.query) if following else None
-    return reply_json(_without_none({"value": [details(job) for job in shown], "nextLink": next_link}))
-
-
-def _details(job: Job) -> dict[str, Any]:
-    """What lists hold of a job in 2022."""
-    return {
-        "id": job.id,
-        "name": job.name,
-        "startTime": instants.spell(job.start),
-        "endTime": instants.spell(job.end),
-        "creationTime": instants.spell(job.created),
-        "status": spell_status(job.status, Version.V2022),
-    }
-
-
-def _evaluation_details(evaluation: Evaluation) -> dict[str, Any]:
-    return {**_details(evaluation), "evaluationType": evaluation.evaluation_type}
-
-
-def _with_content(evaluation: Evaluation, dates: DateRange, interval: int) -> dict[str, Any]:
-    """The Evaluation of 2022; nothing here reads results, so it has none."""
-    content = {
-        "startTime": instants.spell(dates.start),
-        "endTime": instants.spell(dates.end),
-        "intervalInMinutes": interval,
-        "value": [],
-    }
-    if evaluation.status in _UNFINISHED:  # as recorded of a running one (contract 5.10)
-        content |= {"startTime": instants.UNSET, "endTime": instants.UNSET, "intervalInMinutes": 0}
-    return _without_none(
-        {
-            **_evaluation_details(evaluation),
-            "optimalPolicy": evaluation.optimal_policy,
-            "content": content,
-            "description": evaluation.description,
-        }
-    )
-
-
-def _flat(evaluation: Evaluation, version: Version) -> dict[str, Any]:
-    """The Evaluation of the versions before 2022; nothing here reads results, so it has none."""
-    answer = {
-        "id": evaluation.id,
-        "name": evaluation.name,
-        "startTime": instants.spell(evaluation.start),
-        "endTime": instants.spell(evaluation.end),
-        "jobId": evaluation.job_id,
-        "status": spell_status(evaluation.status, version),
-        "policyResults": [],
-        "featureImportance": [],
-    }
-    if version is Version.V1_0:
-        return answer
-    return {
-        **answer,
-        "evaluationType": evaluation.evaluation_type,
-        "optimalPolicy": evaluation.optimal_policy or "",
-        "creationTime": instants.spell(evaluation.created),
-    }
-
-
-def _without_none(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+    return reply_json(shapes.without_none({"value": [details(job) for job in shown], "nextLink": next_link}))

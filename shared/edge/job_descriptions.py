@@ -9,11 +9,15 @@ from msgspec import Meta
 from shared.contract.configurations import INT32_MAX
 from shared.contract.evaluations import EvaluationType
 from shared.contract.versions import BEFORE_2022, ONLY_2022, Version
-from shared.edge import evaluations, jobs, paging, schemas
+from shared.edge import evaluations, jobs, paging, reports, schemas
 from shared.edge.calls import Operation
 from shared.edge.descriptions import CONFIGURATION, EVALUATIONS, IMPORTANCES, MODEL, POLICY, Description, Parameter
 
 _DATES = {"name": "January", "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-02-01T00:00:00Z"}
+_RUNS = (
+    "It is made in the background, in pieces that any instance may do; rankloop/v1/jobs tells how far it is. What "
+    "decided (online), the first action (baseline1) and a draw from all (BaselineRand) are compared in any case."
+)
 _NO_RUNNER = "Refused with OperationNotAllowed once it is checked: this release cannot run it yet."
 
 
@@ -44,6 +48,7 @@ _CREATE_CODES = (
     "InvalidDateTimesInEvaluationContract",
     "InvalidEvaluationContract",
     "InvalidPolicyConfiguration",
+    "LogsSizeExceedAllowedLimit",
     "MaximumEvaluationCustomPoliciesExceeded",
     "NoLogsExistInDateRange",
 )
@@ -53,10 +58,18 @@ JOBS: Final[dict[Operation, Description]] = {
     evaluations.apply_from_evaluation: Description(
         CONFIGURATION,
         "Make a policy of an evaluation the loop's own",
-        None,
-        codes=("EvaluationNotFound", "LearningSettingsNotFound"),
+        204,
+        codes=(
+            "EvaluationNotFound",
+            "InvalidPolicyConfiguration",
+            "LearningSettingsNotFound",
+            "ProblemTypeIncompatibleWithAutoOptimization",
+        ),
         example={"evaluationId": "b58c6d92-b727-48c1-9487-4be2782c9e0a", "policyName": "online"},
-        details="Refused with OperationNotAllowed: this release cannot do it yet.",
+        details=(
+            "As a PUT of the policy would: a new model is built from the log, as many days of it as modelRetrainDays "
+            "says, and serves once it stands. The one before is kept."
+        ),
     ),
     evaluations.list_evaluations: Description(
         EVALUATIONS,
@@ -83,7 +96,14 @@ JOBS: Final[dict[Operation, Description]] = {
         ),
     ),
     evaluations.create_evaluation: Description(
-        EVALUATIONS, "Evaluate policies", None, codes=_CREATE_CODES, example=_CONTRACT, details=_NO_RUNNER
+        EVALUATIONS,
+        "Evaluate policies",
+        201,
+        {Version.V1_0: schemas.EvaluationV10, **dict.fromkeys(BEFORE_2022[1:], schemas.EvaluationV11)},
+        codes=_CREATE_CODES,
+        headers=("Location",),
+        example=_CONTRACT,
+        details=_RUNS,
     ),
     evaluations.get_evaluation: Description(
         EVALUATIONS,
@@ -115,12 +135,27 @@ JOBS: Final[dict[Operation, Description]] = {
     evaluations.put_evaluation: Description(
         EVALUATIONS,
         "Evaluate policies",
-        None,
         codes=(*_CREATE_CODES, "EvaluationAlreadyExists"),
         example=_CONTRACT,
-        details=_NO_RUNNER,
+        details=_RUNS,
     ),
-    evaluations.delete_evaluation: Description(EVALUATIONS, "Delete an evaluation", 204, codes=("EvaluationNotFound",)),
+    evaluations.delete_evaluation: Description(
+        EVALUATIONS,
+        "Delete an evaluation",
+        204,
+        codes=("EvaluationNotFound",),
+        details="One that runs is canceled.",
+    ),
+    reports.get_report: Description(
+        EVALUATIONS,
+        "Get all that an evaluation knows of its policies",
+        answer=reports.EvaluationReport,
+        codes=("EvaluationNotFound",),
+        details=(
+            "Every estimate with its 95 % interval, of how many events of the policy's own the log tells as much, and "
+            "whether that is enough, in words."
+        ),
+    ),
     evaluations.list_feature_importances: Description(
         IMPORTANCES, "List feature importances", answer=schemas.FeatureImportanceList, query=PAGE
     ),
@@ -149,8 +184,9 @@ JOBS: Final[dict[Operation, Description]] = {
         answer=jobs.JobContract,
         codes=("ResourceNotFound", "InvalidRequest"),
         details=(
-            "The model that serves goes on serving and learning, by the settings of now but with its own policy. No "
-            "other job is begun for these settings; changing one of them begins one."
+            "An evaluation that is canceled has no results. Without its new model a loop goes on with the one that "
+            "serves and learns, by the settings of now but with its own policy. No other job is begun for these "
+            "settings; changing one of them begins one."
         ),
     ),
 }

@@ -15,6 +15,7 @@ from shared.contract.errors import ApiError
 from shared.contract.evaluations import Status
 from shared.edge import paging
 from shared.edge.calls import Call, Reply, reply_json
+from shared.evaluation import evaluator
 from shared.jobs import Record
 from shared.log import activity
 
@@ -26,15 +27,17 @@ class JobContract(msgspec.Struct, rename="camel", kw_only=True):
     """Long work on a loop. What is not known, or not yet, is left out."""
 
     id: str
-    kind: Annotated[str, Meta(description="What is done: retrain is a new model, made from the log.")]
-    cause: Annotated[str, Meta(description="Why: the settings that changed, from what to what.")]
+    kind: Annotated[
+        str, Meta(description="What is done: retrain is a new model, made from the log; evaluate an evaluation.")
+    ]
+    cause: Annotated[str, Meta(description="Why: the settings that changed, from what to what; or which evaluation.")]
     status: Status
     created: Annotated[str, Meta(extra_json_schema=_INSTANT)]
     started: Annotated[_Left, Meta(extra_json_schema=_INSTANT)] = msgspec.UNSET
     ended: Annotated[_Left, Meta(extra_json_schema=_INSTANT)] = msgspec.UNSET
     pieces: Annotated[int, Meta(description="Into how many it is cut.")]
     pieces_done: int
-    events: Annotated[int, Meta(description="That were learned so far.")]
+    events: Annotated[int, Meta(description="That were learned or looked at so far.")]
     events_estimated: Annotated[
         int | msgspec.UnsetType, Meta(description="How many that will be in all, once a piece is done.")
     ] = msgspec.UNSET
@@ -76,6 +79,8 @@ async def cancel_job(app: App, call: Call) -> Reply:
     if ended.status is not Status.CANCELED:
         raise ApiError("InvalidRequest", f"The job has come to an end: it is {ended.status.value}.", "jobId")
     await activity.note_joined(app.tables, call.loop.id)  # wakes the train timer, which learns on at once
+    if ended.kind == evaluator.KIND:
+        await app.evaluator.settle(call.loop.id, ended)  # so does that timer, but a minute later
     return reply_json(_shown(ended))
 
 

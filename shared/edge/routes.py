@@ -29,6 +29,7 @@ from shared.edge import (
     logs,
     loops,
     models,
+    reports,
     stories,
     versions,
 )
@@ -147,6 +148,7 @@ RANKLOOP = (
     Route("DELETE", "imports/{importId}", imports.delete_import, MANAGE),
     Route("GET", "erasures", erasures.list_erasures, READ),
     Route("GET", "erasures/{erasureId}", erasures.get_erasure, READ),
+    Route("GET", "evaluations/{evaluationId}", reports.get_report, READ),
     Route("GET", "jobs", jobs.list_jobs, READ),
     Route("GET", "jobs/{jobId}", jobs.get_job, READ),
     Route("DELETE", "jobs/{jobId}", jobs.cancel_job, MANAGE),

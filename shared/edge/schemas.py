@@ -13,6 +13,7 @@ from msgspec import Meta
 from shared.contract.errors import STATUS
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.requests import MAX_ID
+from shared.edge import results
 from shared.health.catalogue import CATALOGUE
 from shared.ranking.walk import MAX_DEPTH, MAX_KEY, MAX_NUMBER, MAX_STRING
 
@@ -210,7 +211,7 @@ class EvaluationContent(msgspec.Struct, rename="camel"):
     start_time: _Instant
     end_time: _Instant
     interval_in_minutes: int
-    value: Annotated[list[Any], Meta(description="Empty, since nothing in this release evaluates.")]
+    value: Annotated[list[results.PolicyResult], Meta(description="Of each policy and slot; empty while it runs.")]
 
 
 class Evaluation(EvaluationDetails, rename="camel", kw_only=True):
@@ -237,8 +238,8 @@ class EvaluationV10(msgspec.Struct, rename="camel", kw_only=True):
     end_time: _Instant
     job_id: str
     status: Annotated[str, Meta(description="completed, pending, failed or notSubmitted.")]
-    policy_results: Annotated[list[Any], Meta(description="Empty, since nothing in this release evaluates.")]
-    feature_importance: Annotated[list[list[str]], Meta(description="Empty, as policyResults is.")]
+    policy_results: Annotated[list[results.FlatPolicyResult], Meta(description="Of each policy; empty while it runs.")]
+    feature_importance: Annotated[list[list[str]], Meta(description="Empty: not computed in this release.")]
 
 
 class EvaluationV11(EvaluationV10, rename="camel", kw_only=True):

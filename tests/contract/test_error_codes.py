@@ -132,10 +132,12 @@ HELD: dict[str, Callable[[Loop], Got]] = {
 """What raises a code at a loop that holds jobs, which no call to this release can make."""
 FAULTS = ("InternalServerError", "ModelRankingError")
 """What takes a fault of ours."""
+LARGE = ("LogsSizeExceedAllowedLimit",)
+"""What takes gigabytes of log; tests/unit/edge/test_evaluations.py has it."""
 NO_STORED_FAULT = "storage that fails is a 503 OperationNotAllowed here, and a fault of ours InternalServerError"
 NO_MULTI_STEP = "of multi-step decisions, which were never public"
 NOT_RAISED = {
-    "EvaluationModelNotFound": "nothing in this release applies an evaluation",
+    "EvaluationModelNotFound": "a policy is applied by learning it from the log, so no model of it is needed",
     "EvaluationsGetListFailed": NO_STORED_FAULT,
     "InferenceModelUpdateFailed": NO_STORED_FAULT,
     "InvalidEpisode": NO_MULTI_STEP,
@@ -145,7 +147,6 @@ NOT_RAISED = {
     "InvalidMultiStepApiAccess": NO_MULTI_STEP,
     "InvalidSingleTenantEventHubRewardWaitTime": "the back end's name for InvalidRewardWaitTime",
     "LogsPropertiesNotFound": "the service was recorded to answer 200 with no dates",
-    "LogsSizeExceedAllowedLimit": "nothing in this release evaluates, so no log is too large for it",
     "MissingAppId": "of a header between the original's gateway and its back end",
     "ModelDownloadFailed": NO_STORED_FAULT,
     "ModelFileAccessDenied": "of a customer's key vault, which nothing here asks",
@@ -197,7 +198,7 @@ def check(code: str, status: int, headers: Any, body: bytes) -> None:
 
 
 def test_every_code_is_raised_here() -> None:
-    assert sorted([*TRIGGERS, *HELD, *FAULTS]) == sorted(STATUS)
+    assert sorted([*TRIGGERS, *HELD, *FAULTS, *LARGE]) == sorted(STATUS)
 
 
 @pytest.mark.skipif(not CODES.exists(), reason=f"no published error codes ({CODES.name}) in {SEEDS.name}/contract")

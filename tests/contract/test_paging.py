@@ -319,10 +319,7 @@ REFUSED = [
     Asked(404, "EvaluationNotFound", "POST", APPLY, {"evaluationId": "unknown", "policyName": "mine"}),
     Asked(404, "LearningSettingsNotFound", "POST", APPLY, {"evaluationId": "known", "policyName": "online"}),
     Asked(405, "IncompatibleEvaluationVersion", "GET", "evaluations/known", query=DAY),
-    Asked(503, "OperationNotAllowed", "POST", "evaluations", {**ASKED, "policies": [MINE]}, OLD),
-    Asked(503, "OperationNotAllowed", "PUT", "evaluations/new", ASKED),
     Asked(503, "OperationNotAllowed", "PUT", "featureImportances/new", {"name": "day", **DAY}),
-    Asked(503, "OperationNotAllowed", "POST", APPLY, {"evaluationId": "known", "policyName": "mine"}, OLD),
 ]
 
 

@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -16,7 +17,7 @@ from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
 
-from tests.contract.conftest import Deployment
+from tests.contract.conftest import DEADLINE, Deployment
 from tests.contract.loops import Loop, learned_loop, make_loop, signed_model
 
 CALLS, MANAGES = "PersonalizerClient", "PersonalizerAdministrationClient"
@@ -40,12 +41,12 @@ REFUSED: dict[Key, tuple[type[HttpResponseError], int, str]] = {
     (CALLS, "activate", "too long an id"): (HttpResponseError, 400, "InvalidEventIdToActivate"),
     (CALLS, "rank_multi_slot", "too early"): (HttpResponseError, 400, "InvalidMultiSlotApiAccess"),
     (MANAGES, "import_model", "no zip"): (HttpResponseError, 400, "InvalidModelImportFormat"),
-    # Nothing runs these jobs in this release: they are checked, and there are none to be had.
     (MANAGES, "create_evaluation", "no log"): (HttpResponseError, 400, "NoLogsExistInDateRange"),
     (MANAGES, "create_evaluation", "no name"): (HttpResponseError, 400, "InvalidEvaluationContract"),
     (MANAGES, "get_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
     (MANAGES, "delete_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
     (MANAGES, "apply_from_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
+    # Nothing computes these in this release: they are checked, and there are none to be had.
     (MANAGES, "create_feature_importance", "valid"): (HttpResponseError, 503, "OperationNotAllowed"),
     (MANAGES, "create_feature_importance", "no name"): (HttpResponseError, 400, "InvalidContract"),
     (MANAGES, "get_feature_importance", "unknown"): (ResourceNotFoundError, 404, "FeatureImportanceNotFound"),
@@ -58,7 +59,7 @@ REFUSED: dict[Key, tuple[type[HttpResponseError], int, str]] = {
 WITHOUT_RUNNER = {
     (MANAGES, f"{verb}_{job}") for verb in ("create", "get", "delete") for job in ("evaluation", "feature_importance")
 } | {(MANAGES, "apply_from_evaluation")}
-"""Methods that cannot succeed yet."""
+"""Methods that cannot succeed yet, or not at a loop that has no log."""
 
 
 class Player:
@@ -179,13 +180,25 @@ async def play(sdk: Any, loop: Loop, model: bytes) -> dict[Key, Any]:
     return player.told
 
 
-async def evaluate(sdk: Any, loop: Loop) -> Any:
-    """What comes of an evaluation of a loop that has a log."""
-    player, now = Player(sdk, loop), datetime.now(UTC)
-    dates = {"startTime": (now - timedelta(1)).isoformat(), "endTime": now.isoformat()}
-    result = await player.call(MANAGES, "create_evaluation", "log", "today", {**EVALUATION, **dates})
+async def evaluate(sdk: Any, loop: Loop) -> list[Any]:
+    """What comes of an evaluation of a loop that has a log: made, read until it is done, listed, applied, deleted."""
+    player, now, name = Player(sdk, loop), datetime.now(UTC), f"{sdk.__name__}/today"
+    begin, end = now - timedelta(1), now + timedelta(1)
+    body = {**EVALUATION, "startTime": begin.isoformat(), "endTime": end.isoformat(), "policies": []}
+    told = [await player.call(MANAGES, "create_evaluation", "log", name, body)]
+    until, tries = time.monotonic() + DEADLINE, 0
+    while True:
+        read = await player.call(MANAGES, "get_evaluation", f"try {tries}", name, start_time=begin, end_time=end)
+        if read["status"] != "Running" or time.monotonic() > until:
+            break
+        tries += 1
+        await asyncio.sleep(0.5)
+    told += [read, await player.call(MANAGES, "list_evaluations", "one")]
+    reference = {"evaluationId": name, "policyName": "online"}
+    told.append(await player.call(MANAGES, "apply_from_evaluation", "online", reference))
+    told.append(await player.call(MANAGES, "delete_evaluation", "done", name))
     await player.close()
-    return result
+    return told
 
 
 @pytest.fixture(scope="module")
@@ -227,13 +240,17 @@ def test_what_succeeds_and_what_is_refused(told: dict[Key, Any]) -> None:
 
 
 @pytest.mark.parametrize("sdk", [personalizer, aio], ids=["sync", "async"])
-def test_an_evaluation_is_checked_and_then_refused(served: Deployment, sdk: Any) -> None:
-    error = asyncio.run(evaluate(sdk, learned_loop(served)))
+def test_an_evaluation_is_made_read_applied_and_deleted(served: Deployment, sdk: Any) -> None:
+    made, read, listed, applied, deleted = asyncio.run(evaluate(sdk, learned_loop(served)))
 
-    assert isinstance(error, HttpResponseError)
-    assert error.status_code == 503
-    assert error.error is not None
-    assert error.error.code == "OperationNotAllowed"
+    assert (made, applied, deleted) == (None, None, None)
+    assert read["status"] == "Succeeded"
+    assert read["optimalPolicy"] == "online"
+    assert [one["name"] for one in read["content"]["value"]] == ["online", "baseline1", "BaselineRand"]
+    online = read["content"]["value"][0]
+    assert len(online["timeseries"]["data"]) in (1, 2)
+    assert 0 <= online["summary"]["expectedReward"] <= 1
+    assert [one["status"] for one in listed] == ["Succeeded"]
 
 
 def test_a_wrong_key_opens_nothing(told: dict[Key, Any]) -> None:

@@ -55,8 +55,8 @@ def test_each_version_has_its_own_flag() -> None:
 
     assert isinstance(first, EvaluationContractV1)
     assert isinstance(last, EvaluationContractV2022)
-    assert first.enable_offline_experimentation is True
-    assert last.enable_policy_optimization is False, "member names are read without regard to case"
+    assert first.optimize is True
+    assert last.optimize is False, "member names are read without regard to case"
     assert evaluate({"enablePolicyOptimization": None})[0] == evaluate({})[0]
 
 

@@ -47,7 +47,7 @@ RANK: dict[str, Any] = {
 NAMES = """
 rank reward activate rank_slots reward_slots activate_slots
 get_service_configuration put_service_configuration get_policy put_policy delete_policy apply_from_evaluation
-list_evaluations get_evaluation put_evaluation delete_evaluation
+list_evaluations get_evaluation put_evaluation delete_evaluation get_report
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
@@ -109,7 +109,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 147
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 148
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(LOGS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
 
