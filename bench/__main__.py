@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import sys
 
-from bench import coverage, evaluate, http, join, loops, merge, multi_slot, overload, rank, requests, start, train
+from bench import (
+    coverage,
+    evaluate,
+    explanation,
+    http,
+    join,
+    loops,
+    merge,
+    multi_slot,
+    overload,
+    rank,
+    requests,
+    start,
+    train,
+)
 
 MEASUREMENTS = {
     "rank": rank.main,
+    "explanation": explanation.main,
     "multi_slot": multi_slot.main,
     "loops": loops.main,
     "join": join.main,

@@ -64,8 +64,8 @@ def measure(actions: int, seen: bool) -> tuple[float, float, ActionCache]:
         examples = [_example(b) for b in bodies]
         if seen:
             for b in bodies:
-                _rank(b, held, cache)
-        ours.append(microseconds(lambda b: _rank(b, held, cache), bodies))
+                answered(b, held, cache)
+        ours.append(microseconds(lambda b: answered(b, held, cache), bodies))
         raw.append(microseconds(vw, examples))
     return statistics.median(ours), statistics.median(raw), cache
 
@@ -76,8 +76,9 @@ def _example(raw: bytes) -> bytes:
     return features.example(sanitise_context(bytes(request.context_features)), actions)
 
 
-def _rank(raw: bytes, held: Held, cache: ActionCache) -> tuple[bytes, bytes]:
-    decision = decide(decode(raw), is_plain(raw), LOOP, held, cache)
+def answered(raw: bytes, held: Held, cache: ActionCache, loop: Loop = LOOP) -> tuple[bytes, bytes]:
+    """The answer to a body, and what is written down of it."""
+    decision = decide(decode(raw), is_plain(raw), loop, held, cache)
     now = time.time()
     return decision.body, log_line(decision, now, False) + mark(decision.event_id, now)
 

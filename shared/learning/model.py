@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 import pylibvw
 from vowpalwabbit import Workspace, merge_models
 
+from shared.learning.explanation import Explainer
 from shared.learning.listing import LISTINGS
 from shared.learning.model_file import as_file
+from shared.learning.table import Table
 
 _parse = pylibvw.vw._parse
 _predict = pylibvw.vw.predict_multi
@@ -61,6 +63,7 @@ class ServingModel:
 
     Attributes:
         met: initials of the namespaces that `meet` has shown to VW.
+        explainer: says what it makes of an action feature by feature.
 
     Raises:
         ModelError: VW does not take the file. (It takes some damaged ones: check the hash first.)
@@ -71,6 +74,7 @@ class ServingModel:
         made_with = self._workspace.get_arguments().split()
         self._listing = next((listing for name, listing in LISTINGS.items() if name in made_with), None)
         self.met: frozenset[str] = frozenset()
+        self.explainer = Explainer(Table(self._workspace, data))
 
     def meet(self, initials: frozenset[str]) -> None:
         """Show namespaces to VW, before an example that has them is scored.

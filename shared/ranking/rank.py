@@ -6,7 +6,7 @@ a function of what the log keeps of the call, too, so that a decision can be tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -18,6 +18,7 @@ from shared.loops.settings import Loop
 from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
 from shared.ranking.decision import NO_TRIAL, Decision, Trial, check_distinct, new_event_id, number, odd_ids, trial_of
+from shared.ranking.explained import NOT_EXPLAINED, explained
 from shared.ranking.explore import choose, first, in_request_order
 from shared.ranking.features import example, sanitise_context
 from shared.ranking.model_cache import Held
@@ -58,7 +59,15 @@ def decide(
     ids = [action.id_json for action in actions]
     odd = b"" if plain else odd_ids([ids[n] for n in rankable])
     mode, trial = loop.configuration.learning_mode, trial_of(loop, event_id, subject)
-    return resolve(event_id, loop.id, mode, held, built, ids, rankable, excluded, odd, trial)
+
+    def explanation(answered: int) -> bytes:
+        """Of the action that is answered: none where no model was asked (contract 5.4; ADR 0027)."""
+        if held.model is None or trial.held or mode == LOGGING_ONLY:
+            return NOT_EXPLAINED
+        return explained(held.model, context, actions[answered])
+
+    explain = explanation if loop.configuration.is_inference_explainability_enabled else None
+    return resolve(event_id, loop.id, mode, held, built, ids, rankable, excluded, odd, trial, explain)
 
 
 def resolve(
@@ -72,6 +81,7 @@ def resolve(
     excluded: Sequence[int],
     odd: bytes = b"",
     trial: Trial = NO_TRIAL,
+    explain: Callable[[int], bytes] | None = None,
 ) -> Decision:
     """Decide what was sanitised.
 
@@ -86,6 +96,8 @@ def resolve(
         excluded: all others, ascending.
         odd: see `decision.odd_ids`.
         trial: that it is part of.
+        explain: makes a member of the answer, behind a comma, of the action that the answer names, by its index; what
+            is logged stays the same, since it holds all that the explanation can be made of again.
 
     Raises:
         ModelError: as `decide`.
@@ -100,6 +112,7 @@ def resolve(
         drawn = choose(scores.distribution, scores.order, seed(event_id, loop_id))
     shown = drawn if mode == ONLINE else in_request_order(drawn)
     event_json = orjson.dumps(event_id)
+    more = explain(rankable[shown.order[0]]) if explain else b""
     probabilities = [number(p) for p in drawn.probabilities]
     order = [rankable[n] for n in shown.order] if excluded else shown.order
     return Decision(
@@ -111,6 +124,7 @@ def resolve(
             probabilities if shown is drawn else [number(p) for p in shown.probabilities],
             excluded,
             event_json,
+            more,
         ),
         b'"a":%d,"p":%.9g' % (drawn.order[0], drawn.probabilities[0]),
         mode,
@@ -127,12 +141,14 @@ def _body(
     probabilities: Sequence[bytes],
     excluded: Sequence[int],
     event_id: bytes,
+    more: bytes,
 ) -> bytes:
     """The RankResponse, members in the order the service wrote them (contract 1.4)."""
     entries = [b'{"id":' + ids[n] + b',"probability":' + p + b"}" for n, p in zip(order, probabilities, strict=True)]
     for n in excluded:  # ascending, so that each stands at its own place in the request (contract 5.3, point 5)
         entries.insert(n, b'{"id":' + ids[n] + b',"probability":0.0}')
-    return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b}' % (b",".join(entries), event_id, ids[order[0]])
+    ranking, chosen = b",".join(entries), ids[order[0]]
+    return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b%b}' % (ranking, event_id, chosen, more)
 
 
 _ORDINALS = [b"%d" % (n + 1) for n in range(MOST_ACTIONS)]

@@ -1,0 +1,44 @@
+"""Turns the JSON of an example, or of a part of it, into its features by name, as VW reads them (contract 6)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Feature = tuple[str, str, str | int, float]
+"""A feature that VW makes of a member: its namespace, which is the key of the nearest object or array around it; its
+name, which is the member's key, or the index in brackets in an array of numbers; what its place in the model follows
+from, a text that VW hashes or the index; and what it counts with, which is never 0."""
+
+_BLANK: Final = str.maketrans(" \t:|", "____")
+"""What VW writes in place of characters that its own text form gives a meaning; in values only."""
+
+
+def features(part: Any, namespace: str = " ") -> list[Feature]:
+    """The features of decoded JSON, in the order in which VW reads them.
+
+    Args:
+        part: an object, or an array of objects or of numbers: `{"FromUrl": ...}`, or an element of `_multi`.
+        namespace: that its own members are in.
+    """
+    found: list[Feature] = []
+    _read(part, namespace, found)
+    return found
+
+
+def _read(part: Any, namespace: str, found: list[Feature]) -> None:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key[:1] == "_":
+                continue
+            if isinstance(value, str):
+                found.append((namespace, key, key + value.translate(_BLANK), 1.0))
+            elif isinstance(value, dict | list):
+                _read(value, key, found)
+            elif value:
+                found.append((namespace, key, key, float(value)))
+    else:
+        for index, item in enumerate(part):
+            if isinstance(item, dict):
+                _read(item, namespace, found)
+            elif item:
+                found.append((namespace, f"[{index}]", index, float(item)))
