@@ -84,7 +84,9 @@ class ToldReward(msgspec.Struct, rename="camel", omit_defaults=True):
 class ToldReplay(msgspec.Struct, rename="camel", omit_defaults=True):
     """The decision, computed anew; or why it cannot be."""
 
-    answer: Annotated[msgspec.Raw | UnsetType, _is("The body, byte for byte.", type="object")] = UNSET
+    answer: Annotated[msgspec.Raw | UnsetType, _is("The body, byte for byte; less an explanation.", type="object")] = (
+        UNSET
+    )
     sha256: Annotated[str | UnsetType, _is("Of the answer's bytes.")] = UNSET
     same: Annotated[bool | UnsetType, _is("Whether it is what the log holds: order, probabilities and draw.")] = UNSET
     cannot_replay: Annotated[str | UnsetType, _is("Why there is no answer.")] = UNSET
@@ -114,4 +116,37 @@ class Story(msgspec.Struct, rename="camel"):
 
     event_id: Annotated[str, _is("As the call spelled it.")]
     events: Annotated[list[ToldEvent], _is("In order of time: an id may be ranked again after two minutes.")]
+    missing: Annotated[list[str], _is("Why there may be more, in sentences for people.")]
+
+
+class ToldShare(msgspec.Struct, rename="camel"):
+    """What a feature of an action and its context, or several together, added to the reward expected of it."""
+
+    name: Annotated[str, _is("Namespace and name; ^ stands between those of several.")]
+    score: Annotated[float, _is("Positive where it spoke for the action.")]
+
+
+class ToldExpectation(msgspec.Struct, rename="camel"):
+    """What the model expected of an action."""
+
+    id: str
+    probability: float
+    score: Annotated[float, _is("What all its features came to.")]
+    features: Annotated[list[ToldShare], _is("The strongest first.")]
+
+
+class ToldExplanation(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Why a decision was taken, or why that cannot be told."""
+
+    time: _Time
+    model_version: Annotated[str | None, _is("That decided; null where none did.")]
+    actions: Annotated[list[ToldExpectation] | UnsetType, _is("The drawn one first, 50 at most.")] = UNSET
+    cannot_explain: Annotated[str | UnsetType, _is("Why there are none.")] = UNSET
+
+
+class Explanations(msgspec.Struct, rename="camel"):
+    """Why the decisions under an event id were taken, each by the model version that took it."""
+
+    event_id: Annotated[str, _is("As the call spelled it.")]
+    events: Annotated[list[ToldExplanation], _is("In order of time: an id may be ranked again after two minutes.")]
     missing: Annotated[list[str], _is("Why there may be more, in sentences for people.")]

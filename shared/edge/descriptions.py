@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
-from shared.contract.stories import Story
+from shared.contract.stories import Explanations, Story
 from shared.contract.versions import ALL, Version
 from shared.edge import configurations, events, health, limits, loops, models, schemas, stories
 from shared.edge.calls import Operation
@@ -231,6 +231,13 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         answer=Story,
         codes=("InvalidRequest", "ResourceNotFound"),
         details="What was decided, by which model, what was observed and learned; and the decision, computed anew.",
+    ),
+    stories.get_explanation: Description(
+        RANKLOOP,
+        "Get why an event was decided so",
+        answer=Explanations,
+        codes=("InvalidRequest", "ResourceNotFound"),
+        details="By the model version that decided it: what each feature added to the reward expected of each action.",
     ),
     loops.list_loops: Description(RANKLOOP, "List the loops", answer=loops.LoopList),
     loops.create_loop: Description(

@@ -128,6 +128,7 @@ RANKLOOP = (
     Route("GET", "holdback", holdback.get_holdback, READ),
     Route("PUT", "holdback", holdback.put_holdback, MANAGE, body=holdback.HoldbackRequest),
     Route("GET", "apprentice", apprentice.get_apprentice, READ),
+    Route("GET", "events/{eventId}/explanation", stories.get_explanation, READ),
     Route("GET", "events/{eventId}", stories.get_event, READ),
     Route("GET", "versions", versions.list_versions, READ),
     Route("GET", "versions/{modelVersion}/diff", versions.get_difference, READ),

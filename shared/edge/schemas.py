@@ -70,12 +70,32 @@ class RankedAction(msgspec.Struct):
     probability: Annotated[float, Meta(description="0 for an excluded action.", ge=0, le=1)]
 
 
-class RankResponse(msgspec.Struct, rename="camel"):
+class FeatureScore(msgspec.Struct):
+    """What a feature, or several together, adds to the reward that the model expects of an action."""
+
+    name: Annotated[str, Meta(description="Namespace and name; ^ stands between those of several.")]
+    score: Annotated[float, Meta(description="Positive where it speaks for the action.")]
+
+
+class ExplainedAction(msgspec.Struct):
+    """What spoke for an action, and against it."""
+
+    id: str
+    features: Annotated[list[FeatureScore], Meta(description="Those that matter the most, the strongest first.")]
+
+
+class RankResponse(msgspec.Struct, rename="camel", omit_defaults=True):
     """A decision."""
 
     ranking: Annotated[list[RankedAction], Meta(description="All actions, the chosen one first of those not excluded.")]
     event_id: Annotated[str, Meta(description="The caller's, or a new one.")]
     reward_action_id: Annotated[str, Meta(description="The action to show: the one that the reward will be for.")]
+    inference_explanation: Annotated[
+        list[ExplainedAction] | msgspec.UnsetType,
+        Meta(
+            description="With isInferenceExplainabilityEnabled: of that action; empty where no model's sum decided.",
+        ),
+    ] = msgspec.UNSET
 
 
 class SlotResponse(msgspec.Struct, rename="camel", omit_defaults=True):

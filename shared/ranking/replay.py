@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +28,7 @@ from shared.ranking.rank import resolve
 from shared.storage import StorageError, Unavailable
 
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class _Slots(msgspec.Struct):
@@ -37,7 +40,7 @@ class Replay:
     """A decision that was taken again.
 
     Attributes:
-        answer: the body, byte for byte as it was answered where `same`.
+        answer: the body, byte for byte as it was answered where `same`, less the explanation that it may have had.
         same: whether it is what the log holds: order, probabilities, draw, and whether it is held back.
     """
 
@@ -51,7 +54,19 @@ class Replay:
 
 
 async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, erased: Erased) -> Replay:
-    """Take a decision again, off the event loop; those that need a model take turns.
+    """Take a decision again; see `by_its_model`, and for arguments, too."""
+
+    def decided(held: Held) -> Replay:
+        again = _compared(entry, decide_again(entry, loop_id, held))
+        return replace(again, same=again.same and _trial(entry, loop_id).held == entry.holdback)
+
+    return await by_its_model(rebuilder, loop_id, entry, since, erased, decided)
+
+
+async def by_its_model(
+    rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, erased: Erased, use: Callable[[Held], T]
+) -> T:
+    """Ask the model that decided an event, off the event loop; those that need a model take turns.
 
     Args:
         rebuilder: has the versions.
@@ -59,20 +74,21 @@ async def replay(rebuilder: Rebuilder, loop_id: str, entry: Entry, since: int, e
         entry: the event.
         since: what the log held before this bucket is deleted.
         erased: what of the log must not be seen any more.
+        use: asks it; it is loaded as it was then, and closed afterwards.
 
     Raises:
-        Gone: it cannot be; the text says why.
+        Gone: it cannot be asked; the text says why.
         Unavailable: storage does not answer.
     """
     name = entry.scorer.version
     if name == NO_MODEL.decode():
-        return await asyncio.to_thread(_decided, entry, loop_id, Held(exploration=entry.epsilon or 0.0))
+        return await asyncio.to_thread(use, Held(exploration=entry.epsilon or 0.0))
     if entry.epsilon is None:
         raise Gone("A release ranked it that did not write down the exploration its model was loaded with.")
     try:
         async with rebuilder.turn:
             version, data = await rebuilder.model(loop_id, name, since, erased)
-            return await asyncio.to_thread(_decided_by, entry, loop_id, version, data, entry.epsilon)
+            return await asyncio.to_thread(_used, version, data, entry.epsilon, use)
     except Unavailable:
         raise
     except (ModelError, ApiError, StorageError) as e:
@@ -120,18 +136,13 @@ def _trial(entry: Entry, loop_id: str) -> Trial:
     return Trial(held_back(entry.event_id, entry.subject, loop_id, entry.mode, share), share)
 
 
-def _decided_by(entry: Entry, loop_id: str, version: Version, data: bytes, epsilon: float) -> Replay:
+def _used(version: Version, data: bytes, epsilon: float, use: Callable[[Held], T]) -> T:
     made_with = policy.read(version.arguments)
     model = ServingModel(data, made_with.serving(epsilon))
     try:
-        return _decided(entry, loop_id, Held(version, model, made_with, epsilon))
+        return use(Held(version, model, made_with, epsilon))
     finally:
         model.close()
-
-
-def _decided(entry: Entry, loop_id: str, held: Held) -> Replay:
-    replay = _compared(entry, decide_again(entry, loop_id, held))
-    return replace(replay, same=replay.same and _trial(entry, loop_id).held == entry.holdback)
 
 
 def _compared(entry: Entry, decision: Decision) -> Replay:

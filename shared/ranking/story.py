@@ -66,14 +66,18 @@ def joinable(time: float, waits: Waits) -> float:
     return waits.closes(next_bucket(bucket + BUCKET + waits.at(bucket)) - BUCKET)
 
 
+def decider(entry: Entry) -> str | None:
+    """The model version that decided an event; None where none did."""
+    return None if entry.scorer.version == NO_MODEL.decode() else entry.scorer.version
+
+
 def _rank(ranking: Ranking, loop_id: str) -> ToldRank:
     entry = ranking.entry
-    scorer = entry.scorer.version
     slots = entries.asked(entry).seeds
     return ToldRank(
         time=entry.timestamp,
         mode=entry.mode,
-        model_version=None if scorer == NO_MODEL.decode() else scorer,
+        model_version=decider(entry),
         exploration=entry.epsilon,
         seeds=[uniform_hash(text) for text in slots] or [seed(entry.event_id, loop_id)],
         deferred=entry.deferred or entry.inactive,

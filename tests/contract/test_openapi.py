@@ -48,6 +48,7 @@ NO_SUCCESS = {
     "get_job": "no random id is a job's; test_jobs.py has them",
     "cancel_job": "no random id is a job's; test_jobs.py has them",
     "get_event": "no random id is of an event; test_stories.py has them",
+    "get_explanation": "the same",
     "create_import": "no random body is a file of decisions; test_warm_start.py has them, as the next two",
     "get_import": "the same",
     "delete_import": "the same",

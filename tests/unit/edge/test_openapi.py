@@ -31,6 +31,7 @@ from shared.loops import loops
 from shared.ranking.features import sanitise_action
 from shared.ranking.walk import MAX_KEY, MAX_NUMBER, MAX_STRING
 from tests.unit.edge.inmemory import InMemory
+from tests.unit.ranking.trained import SINGLE, trained_model
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = openapi.document()
@@ -51,7 +52,7 @@ list_evaluations get_evaluation put_evaluation delete_evaluation get_report
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health get_event get_limits put_limits get_holdback put_holdback get_apprentice
+get_health get_event get_explanation get_limits put_limits get_holdback put_holdback get_apprentice
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
@@ -314,6 +315,26 @@ async def test_stories_are_as_described(served: InMemory) -> None:
     await served("POST", "personalizer/v1.0/events/e1/reward", {"value": 1.0})
     told = await check(served, "get_event", "rankloop/v1/events/e1")
     assert [len(told["events"]), len(told["events"][0]["observations"])] == [1, 1]
+
+
+async def test_explanations_are_as_described(served: InMemory) -> None:
+    await check(served, "rank_v1_0", "personalizer/v1.0/rank", {**RANK, "eventId": "before"}, 201)
+    settings = await served.json("GET", f"personalizer/configurations/service{QUERY}")
+    asked = {**settings, "isInferenceExplainabilityEnabled": True}
+    await served.json("PUT", f"personalizer/configurations/service{QUERY}", asked)
+    untrained = await check(served, "rank_v1_0", "personalizer/v1.0/rank", {**RANK, "eventId": "untrained"}, 201)
+    loop = await served.app.loops.named("default")
+    await pointer.install(served.blobs, loop.id, trained_model(100), SINGLE, "", 5, 1.0)
+    await served.app.models.renew(loop.id)
+    trained = await check(served, "rank_v1_0", "personalizer/v1.0/rank", {**RANK, "eventId": "trained"}, 201)
+    told = [
+        await check(served, "get_explanation", f"rankloop/v1/events/{name}/explanation")
+        for name in ("before", "trained")
+    ]
+
+    assert untrained["inferenceExplanation"] == []
+    assert [one["id"] for one in trained["inferenceExplanation"]] == [trained["rewardActionId"]]
+    assert ["actions" in one["events"][0] for one in told] == [False, True]
 
 
 async def test_jobs_are_as_described(served: InMemory) -> None:

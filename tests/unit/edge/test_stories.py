@@ -9,8 +9,10 @@ import pytest
 from shared.access.roles import Role
 from shared.edge import stories
 from shared.edge.routes import RANKLOOP, find
+from shared.learning import pointer
 from shared.log import history
 from tests.unit.edge.inmemory import InMemory, refusal
+from tests.unit.ranking.trained import SINGLE, trained_model
 
 ACTIONS = [{"id": name, "features": [{"x": name}]} for name in ("a", "b")]
 PATH = "rankloop/v1/events"
@@ -57,3 +59,28 @@ def test_it_takes_a_reader() -> None:
 
     assert route.role is Role.READ
     assert find("GET", "rankloop/v1/events/a/b%2F", {}).id == "a/b%2F"
+
+
+async def test_an_event_is_explained_by_what_decided_it(served: InMemory) -> None:
+    await rank(served, "e/1")  # before the first model
+    loop = await served.app.loops.named("default")
+    made = await pointer.install(served.blobs, loop.id, trained_model(100), SINGLE, "", 5, 1.0)
+    await served.app.models.renew(loop.id)
+    await rank(served, "e2")
+
+    untrained = await served.json("GET", f"{PATH}/e%2F1/explanation")
+    trained = await served.json("GET", f"{PATH}/e2/explanation")
+
+    assert (untrained["eventId"], untrained["missing"]) == ("e%2F1", [])
+    (event,) = untrained["events"]
+    assert (event["modelVersion"], "actions" in event) == (None, False)
+    assert "no model yet" in event["cannotExplain"]
+    (event,) = trained["events"]
+    assert (event["modelVersion"], "cannotExplain" in event) == (made.version, False)
+    assert {one["id"] for one in event["actions"]} == {"a", "b"}
+    assert "i.constant" in [feature["name"] for feature in event["actions"][0]["features"]]
+
+
+async def test_what_is_not_there_is_not_explained(served: InMemory) -> None:
+    assert await refusal(served("GET", f"{PATH}/e2/explanation")) == (404, "ResourceNotFound")
+    assert await refusal(served("GET", f"{PATH}//explanation")) == (400, "InvalidRequest")
