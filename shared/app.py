@@ -21,6 +21,7 @@ from shared.clock import StorageClock
 from shared.config import Config
 from shared.counters import Counters
 from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.importances import Importances, Weighing
 from shared.evaluation.piecework import Scoring
 from shared.guard import Guarded
 from shared.health import examined
@@ -115,11 +116,15 @@ class App:
         guarded = Guarded(self.counters)
         self._guarded = guarded.run
         self.evaluator = Evaluator(blobs, self.pieces.send, Adoption(self.loops, self.trying))
+        self.importances = Importances(blobs, self.pieces.send)
         self.optimization = Optimization(tables, blobs, self.evaluator)
         self.trainer = Trainer(blobs, self.counters, send=self.pieces.send)
-        self.training = Training(tables, blobs, self.clock, self.loops, self.trainer, self.evaluator, guarded)
+        self.training = Training(
+            tables, blobs, self.clock, self.loops, self.trainer, self.evaluator, self.importances, guarded
+        )
         self.pieces.on(Piece, self.training.take)
         self.pieces.on(Scoring, self.training.evaluate)
+        self.pieces.on(Weighing, self.training.weigh)
         self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)

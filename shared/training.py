@@ -6,6 +6,7 @@ import asyncio
 
 from shared.clock import StorageClock
 from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.importances import Importances, Weighing
 from shared.evaluation.piecework import Scoring
 from shared.guard import Guarded
 from shared.learning.lesson import Job
@@ -58,13 +59,13 @@ def job_of(loop: Loop, checkpoint: Checkpoint) -> Job:
 
 
 class Training:
-    """Training and evaluations of the deployment's loops.
+    """Training, evaluations and feature importances of the deployment's loops.
 
     Args:
         tables, blobs: its storage.
         clock: the storage's time.
         loops: its loops.
-        trainer, evaluator: do the work.
+        trainer, evaluator, importances: do the work.
         guarded: lets something fail without what is done besides.
     """
 
@@ -76,6 +77,7 @@ class Training:
         loops: Loops,
         trainer: Trainer,
         evaluator: Evaluator,
+        importances: Importances,
         guarded: Guarded,
     ) -> None:
         self._tables = tables
@@ -84,21 +86,24 @@ class Training:
         self._loops = loops
         self._trainer = trainer
         self._evaluator = evaluator
+        self._importances = importances
         self._guarded = guarded.run
 
     async def run(self, note: activity.Note, grown: list[Loop]) -> None:
-        """Train a loop, and see that its evaluations go on; `grown` gets the loop, whatever becomes of that."""
+        """Train a loop, and see that what is asked of its log goes on; `grown` gets it, whatever becomes of that."""
         grown.append(loop := await self._loops.by_id(note.loop_id))
         standing_back = asyncio.ensure_future(self._stand_back(note))
         try:
             looking = self._evaluator.look(loop.id, self._clock.now())
             evaluates = await self._guarded("evaluate", f"loop {loop.id}", looking)  # None where that failed
+            weighing = self._importances.look(loop.id, self._clock.now())
+            weighs = await self._guarded("importance", f"loop {loop.id}", weighing)
             checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
             again = await self._trainer.run(job_of(loop, checkpoint), self._clock.now())
         finally:
             standing_back.cancel()
         soon = self._clock.now() + _LOOK_AGAIN
-        if again is not None or evaluates is not False:
+        if again is not None or evaluates is not False or weighs is not False:
             await activity.put_off(self._tables, note, soon if again is None else min(again, soon))
         else:
             await activity.trained(self._tables, note)
@@ -118,6 +123,13 @@ class Training:
             return
         await self._clock.ensure()
         await self._evaluator.take(piece, self._clock.now())
+
+    async def weigh(self, piece: Weighing) -> None:
+        """Compute a feature importance, by the settings of when it was asked for."""
+        if piece.loop in await self._loops.deleted():
+            return
+        await self._clock.ensure()
+        await self._importances.take(piece, self._clock.now())
 
     async def _stand_back(self, note: activity.Note) -> None:
         """Let others go first for a while where a loop's training takes so long that the host may end it."""

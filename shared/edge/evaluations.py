@@ -1,8 +1,4 @@
-"""Turns evaluation and feature importance calls into stored jobs, and jobs into answers (contract 1.4, 5.10).
-
-A feature importance cannot be computed in this release: a call that would create one is checked as if it could, and
-then refused; those that a later release has left can be listed, read and deleted.
-"""
+"""Turns evaluation calls into stored jobs, and jobs into answers (contract 1.4, 5.10)."""
 
 from __future__ import annotations
 
@@ -22,7 +18,6 @@ from shared.contract.evaluations import (
     PolicyReferenceContract,
     Status,
     evaluation_request,
-    feature_importance_request,
     filter_query,
     result_query,
 )
@@ -33,7 +28,7 @@ from shared.edge import results as shapes
 from shared.edge.calls import Call, Reply, reply_json
 from shared.edge.configurations import adopt
 from shared.evaluation import field, resources, results
-from shared.evaluation.resources import Evaluation, FeatureImportance, Job
+from shared.evaluation.resources import Evaluation, Job
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.erasure import Erased
@@ -54,9 +49,7 @@ async def list_evaluations(app: App, call: Call) -> Reply:
         return reply_json([shapes.flat(evaluation, call.version, None) for evaluation in held])
     page, wanted = paging.read(call.query), filter_query(call.query)
     held = await resources.newest_first(app.blobs, call.loop.id, Evaluation)
-    return _listed(
-        call, page, [one for one in held if wanted in (None, one.evaluation_type)], shapes.evaluation_details
-    )
+    return listed(call, page, [one for one in held if wanted in (None, one.evaluation_type)], shapes.evaluation_details)
 
 
 async def create_evaluation(app: App, call: Call) -> Reply:
@@ -85,7 +78,7 @@ async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
     _check_policies(call.loop, request.policies)
     loop = await app.loops.by_id(call.loop.id)  # as it is now: a policy may just have become it
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
-    windows = await _windows(app, loop, dates, checkpoint.since)
+    windows = await windows_of(app, loop, dates, checkpoint.since)
     for n, given in enumerate(request.policies):
         with _naming(n):
             await tried(app.trying, loop, given.arguments)
@@ -147,40 +140,6 @@ async def apply_from_evaluation(app: App, call: Call) -> Reply:
     return Reply(204)
 
 
-async def list_feature_importances(app: App, call: Call) -> Reply:
-    """GET featureImportances: the newest first, in pages."""
-    page = paging.read(call.query)
-    return _listed(call, page, await resources.newest_first(app.blobs, call.loop.id, FeatureImportance), shapes.details)
-
-
-async def put_feature_importance(app: App, call: Call) -> Reply:
-    """PUT featureImportances/{featureImportanceId}."""
-    importance_id = id_of(call)
-    check_id(importance_id, "featureImportanceId", "InvalidContract")
-    feature_importance_request(call.body)
-    if await resources.get(app.blobs, call.loop.id, FeatureImportance, importance_id) is not None:
-        message = "There is a feature importance of this id already."
-        raise ApiError("FeatureImportanceAlreadyExists", message, "featureImportanceId")
-    raise _not_yet("compute feature importances")
-
-
-async def get_feature_importance(app: App, call: Call) -> Reply:
-    """GET featureImportances/{featureImportanceId}."""
-    importance = await resources.get(app.blobs, call.loop.id, FeatureImportance, id_of(call))
-    if importance is None:
-        raise _unknown_feature_importance(id_of(call))
-    return reply_json(
-        shapes.without_none({**shapes.details(importance), "featureScores": [], "description": importance.description})
-    )
-
-
-async def delete_feature_importance(app: App, call: Call) -> Reply:
-    """DELETE featureImportances/{featureImportanceId}."""
-    if not await resources.delete(app.blobs, call.loop.id, FeatureImportance, id_of(call)):
-        raise _unknown_feature_importance(id_of(call))
-    return Reply(204)
-
-
 def id_of(call: Call) -> str:
     """The id in the path; a slash in it is spelled in two ways, as in that of an event."""
     return event_key(call.id)
@@ -207,8 +166,8 @@ def _naming(n: int) -> Iterator[None]:
         raise ApiError(e.code, f"policies[{n}].{e.message}", f"policies[{n}].{e.target}") from e
 
 
-async def _windows(app: App, loop: Loop, dates: DateRange, since: int) -> dict[Window, int]:
-    """What there is to evaluate, with its sizes in bytes.
+async def windows_of(app: App, loop: Loop, dates: DateRange, since: int) -> dict[Window, int]:
+    """What there is to look at between two times, with its sizes in bytes.
 
     Raises:
         ApiError: NoLogsExistInDateRange, LogsSizeExceedAllowedLimit.
@@ -241,17 +200,8 @@ def _unknown_evaluation(evaluation_id: str) -> ApiError:
     return ApiError("EvaluationNotFound", f"There is no evaluation {evaluation_id[:64]!r}.", "evaluationId")
 
 
-def _unknown_feature_importance(importance_id: str) -> ApiError:
-    message = f"There is no feature importance {importance_id[:64]!r}."
-    return ApiError("FeatureImportanceNotFound", message, "featureImportanceId")
-
-
-def _not_yet(what: str) -> ApiError:
-    # Without a time to come back: no later call to this release would do better.
-    return ApiError("OperationNotAllowed", f"This release cannot {what} yet.")
-
-
-def _listed(call: Call, page: paging.Page, jobs: Sequence[J], details: Callable[[J], dict[str, Any]]) -> Reply:
+def listed(call: Call, page: paging.Page, jobs: Sequence[J], details: Callable[[J], dict[str, Any]]) -> Reply:
+    """A page of a list of jobs."""
     shown, following = page.of(jobs)
     next_link = following.link(call.url, call.query) if following else None
     return reply_json(shapes.without_none({"value": [details(job) for job in shown], "nextLink": next_link}))

@@ -9,7 +9,7 @@ from msgspec import Meta
 from shared.contract.configurations import INT32_MAX
 from shared.contract.evaluations import EvaluationType
 from shared.contract.versions import BEFORE_2022, ONLY_2022, Version
-from shared.edge import evaluations, jobs, paging, reports, schemas
+from shared.edge import evaluations, importances, jobs, paging, reports, schemas
 from shared.edge.calls import Operation
 from shared.edge.descriptions import CONFIGURATION, EVALUATIONS, IMPORTANCES, MODEL, POLICY, Description, Parameter
 
@@ -18,7 +18,6 @@ _RUNS = (
     "It is made in the background, in pieces that any instance may do; rankloop/v1/jobs tells how far it is. What "
     "decided (online), the first action (baseline1) and a draw from all (BaselineRand) are compared in any case."
 )
-_NO_RUNNER = "Refused with OperationNotAllowed once it is checked: this release cannot run it yet."
 
 
 def _instant(text: str) -> Meta:
@@ -156,25 +155,41 @@ JOBS: Final[dict[Operation, Description]] = {
             "whether that is enough, in words."
         ),
     ),
-    evaluations.list_feature_importances: Description(
+    importances.list_feature_importances: Description(
         IMPORTANCES, "List feature importances", answer=schemas.FeatureImportanceList, query=PAGE
     ),
-    evaluations.get_feature_importance: Description(
+    importances.get_feature_importance: Description(
         IMPORTANCES,
         "Get a feature importance",
         answer=schemas.FeatureImportance,
         codes=("FeatureImportanceNotFound",),
     ),
-    evaluations.put_feature_importance: Description(
+    importances.put_feature_importance: Description(
         IMPORTANCES,
         "Compute how much each feature matters",
         None,
-        codes=("InvalidContract", "FeatureImportanceAlreadyExists"),
+        codes=(
+            "InvalidContract",
+            "FeatureImportanceAlreadyExists",
+            "InvalidApiAccess",
+            "NoLogsExistInDateRange",
+            "LogsSizeExceedAllowedLimit",
+        ),
         example=_DATES,
-        details=_NO_RUNNER,
+        details=(
+            "A model learns the first half of the events; on the second half it is looked at what is lost when a "
+            "feature is permuted. Single slot only. rankloop/v1/jobs tells how far it is."
+        ),
     ),
-    evaluations.delete_feature_importance: Description(
+    importances.delete_feature_importance: Description(
         IMPORTANCES, "Delete a feature importance", 204, codes=("FeatureImportanceNotFound",)
+    ),
+    importances.get_importance_report: Description(
+        IMPORTANCES,
+        "Get a feature importance with its errors",
+        answer=importances.Report,
+        codes=("FeatureImportanceNotFound",),
+        details="What is lost without each feature in units of the reward, with its standard error; and of how much.",
     ),
     jobs.list_jobs: Description(MODEL, "List jobs", answer=jobs.JobList, query=_page(*Version)),
     jobs.get_job: Description(MODEL, "Get how far a job is", answer=jobs.JobContract, codes=("ResourceNotFound",)),

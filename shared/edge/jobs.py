@@ -15,7 +15,7 @@ from shared.contract.errors import ApiError
 from shared.contract.evaluations import Status
 from shared.edge import paging
 from shared.edge.calls import Call, Reply, reply_json
-from shared.evaluation import evaluator
+from shared.evaluation import evaluator, importances
 from shared.jobs import Record
 from shared.log import activity
 
@@ -28,9 +28,10 @@ class JobContract(msgspec.Struct, rename="camel", kw_only=True):
 
     id: str
     kind: Annotated[
-        str, Meta(description="What is done: retrain is a new model, made from the log; evaluate an evaluation.")
+        str,
+        Meta(description="What is done: retrain is a new model, evaluate an evaluation, importance weighs features."),
     ]
-    cause: Annotated[str, Meta(description="Why: the settings that changed, from what to what; or which evaluation.")]
+    cause: Annotated[str, Meta(description="Why: the settings that changed, from what to what; or what was asked for.")]
     status: Status
     created: Annotated[str, Meta(extra_json_schema=_INSTANT)]
     started: Annotated[_Left, Meta(extra_json_schema=_INSTANT)] = msgspec.UNSET
@@ -81,6 +82,8 @@ async def cancel_job(app: App, call: Call) -> Reply:
     await activity.note_joined(app.tables, call.loop.id)  # wakes the train timer, which learns on at once
     if ended.kind == evaluator.KIND:
         await app.evaluator.settle(call.loop.id, ended)  # so does that timer, but a minute later
+    if ended.kind == importances.KIND:
+        await app.importances.settle(call.loop.id, ended)  # the same
     return reply_json(_shown(ended))
 
 

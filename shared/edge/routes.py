@@ -23,6 +23,7 @@ from shared.edge import (
     events,
     health,
     holdback,
+    importances,
     imports,
     jobs,
     limits,
@@ -97,18 +98,18 @@ PERSONALIZER = (
         EVALUATION_CONTRACTS,
     ),
     Route("DELETE", "evaluations/{evaluationId}", evaluations.delete_evaluation, MANAGE, ALL),
-    Route("GET", "featureImportances", evaluations.list_feature_importances, READ, ONLY_2022),
-    Route("GET", "featureImportances/{featureImportanceId}", evaluations.get_feature_importance, READ, ONLY_2022),
+    Route("GET", "featureImportances", importances.list_feature_importances, READ, ONLY_2022),
+    Route("GET", "featureImportances/{featureImportanceId}", importances.get_feature_importance, READ, ONLY_2022),
     Route(
         "PUT",
         "featureImportances/{featureImportanceId}",
-        evaluations.put_feature_importance,
+        importances.put_feature_importance,
         MANAGE,
         ONLY_2022,
         FeatureImportanceContract,
     ),
     Route(
-        "DELETE", "featureImportances/{featureImportanceId}", evaluations.delete_feature_importance, MANAGE, ONLY_2022
+        "DELETE", "featureImportances/{featureImportanceId}", importances.delete_feature_importance, MANAGE, ONLY_2022
     ),
     Route("DELETE", "logs", logs.delete_logs, MANAGE, ALL),
     Route("GET", "logs/properties", logs.get_log_properties, READ, ALL),
@@ -147,6 +148,7 @@ RANKLOOP = (
     Route("GET", "imports", imports.list_imports, READ),
     Route("GET", "imports/{importId}", imports.get_import, READ),
     Route("DELETE", "imports/{importId}", imports.delete_import, MANAGE),
+    Route("GET", "featureImportances/{featureImportanceId}", importances.get_importance_report, READ),
     Route("GET", "erasures", erasures.list_erasures, READ),
     Route("GET", "erasures/{erasureId}", erasures.get_erasure, READ),
     Route("GET", "evaluations/{evaluationId}", reports.get_report, READ),

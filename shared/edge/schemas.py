@@ -14,6 +14,7 @@ from shared.contract.errors import STATUS
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.requests import MAX_ID
 from shared.edge import results
+from shared.edge.importances import FeatureScore
 from shared.health.catalogue import CATALOGUE
 from shared.ranking.walk import MAX_DEPTH, MAX_KEY, MAX_NUMBER, MAX_STRING
 
@@ -70,7 +71,7 @@ class RankedAction(msgspec.Struct):
     probability: Annotated[float, Meta(description="0 for an excluded action.", ge=0, le=1)]
 
 
-class FeatureScore(msgspec.Struct):
+class ExplainedFeature(msgspec.Struct):
     """What a feature, or several together, adds to the reward that the model expects of an action."""
 
     name: Annotated[str, Meta(description="Namespace and name; ^ stands between those of several.")]
@@ -81,7 +82,7 @@ class ExplainedAction(msgspec.Struct):
     """What spoke for an action, and against it."""
 
     id: str
-    features: Annotated[list[FeatureScore], Meta(description="Those that matter the most, the strongest first.")]
+    features: Annotated[list[ExplainedFeature], Meta(description="Those that matter the most, the strongest first.")]
 
 
 class RankResponse(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -285,7 +286,7 @@ class FeatureImportanceDetails(msgspec.Struct, rename="camel", kw_only=True):
 class FeatureImportance(FeatureImportanceDetails, rename="camel", kw_only=True):
     """Features by how much they matter."""
 
-    feature_scores: Annotated[list[Any], Meta(description="Empty, since nothing in this release computes them.")]
+    feature_scores: Annotated[list[FeatureScore], Meta(description="The highest first; empty while it is computed.")]
     description: str | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -75,9 +75,15 @@ class Evaluation(Job, frozen=True, kw_only=True):
 
 
 class FeatureImportance(Job, frozen=True, kw_only=True):
-    """A ranking of the features by how much they matter."""
+    """A ranking of the features by how much they matter.
+
+    Attributes:
+        job_id: of the job that computes it.
+    """
 
     folder: ClassVar[str] = "importances"
+
+    job_id: str = ""
 
 
 J = TypeVar("J", bound=Job)

@@ -79,6 +79,7 @@ USUAL = (
     Point("examine.move", "put loops/<loop>/examined.json", "Examiner.run"),
     Point("train.checkpoint", "get loops/<loop>/join.json", "Training.run"),
     Point("evaluate.look", "folders loops/<loop>/evaluating/"),
+    Point("weigh.look", "names loops/<loop>/weighing/"),
     Point("train.list", "(names|folders) loops/<loop>/joined/.*", "windows"),
     Point("train.read", "get <window>.dsjson.zst", "Trainer._extend"),
     Point("vet.read", "get <window>.dsjson.zst", "Vetter._recent"),
@@ -276,11 +277,25 @@ EVALUATED = (
 """What comes about where somebody asks for an evaluation, or a loop is old enough to be optimized.
 
 tests/unit/evaluation/test_evaluator.py ends evaluations at them, as the traffic of these tests does not ask."""
-POINTS = (*DAYS, *LATER, *USUAL, *EVALUATED)
+WEIGHED = (
+    Point("weigh.checkpoint", "get loops/<loop>/join.json", "gather"),
+    Point("weigh.sizes", "(sizes|folders) loops/<loop>/joined/.*", "gather"),
+    Point("weigh.window", "get <window>.dsjson.zst", "gather"),
+    Point("weigh.asked", "put loops/<loop>/weighing/.*", "Importances.begin"),
+    Point("weigh.sent", "put loops/<loop>/weighing/.*"),
+    Point("weigh.read", "get loops/<loop>/weighing/.*"),
+    Point("weigh.forget", "delete loops/<loop>/weighing/.*"),
+    Point("importance.read", "get loops/<loop>/importances/.*"),
+    Point("importance.write", "put loops/<loop>/importances/.*"),
+    Point("importance.delete", "delete loops/<loop>/importances/.*"),
+    Point("importance.list", "names loops/<loop>/importances/"),
+)
+"""The same of feature importances; tests/unit/evaluation/test_importances.py ends them at all that write."""
+POINTS = (*DAYS, *LATER, *USUAL, *EVALUATED, *WEIGHED)
 """Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
 """Where journal rows are deleted as soon as they are joined, and nowhere else."""
-ASKED = frozenset({"work.send", *(point.name for point in EVALUATED)})
+ASKED = frozenset({"work.send", *(point.name for point in (*EVALUATED, *WEIGHED))})
 """Where somebody asks for long work, as the traffic of these tests does not."""
 
 

@@ -33,7 +33,6 @@ from tests.fuzz.policies import MANY, POLICIES
 NOT_YET: dict[Operation, str] = {
     evaluations.create_evaluation: "OperationNotAllowed",
     evaluations.put_evaluation: "OperationNotAllowed",
-    evaluations.put_feature_importance: "OperationNotAllowed",
     evaluations.apply_from_evaluation: "OperationNotAllowed",
 }
 """The operations that this release answers with a 503, and its code: the contract's answer to what it cannot do."""

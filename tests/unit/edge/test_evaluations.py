@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,13 +21,17 @@ from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, Version
 from shared.edge import web
 from shared.evaluation import field, resources
+from shared.evaluation.importance import Importance as Weight
+from shared.evaluation.importance import Weighed
 from shared.evaluation.resources import Evaluation, FeatureImportance, Job
+from shared.log import activity, joined
 from shared.log import checkpoint as checkpoints
-from shared.log import joined
 from shared.log.checkpoint import Checkpoint
 from shared.log.joined import Window
+from shared.loops import policy
 from shared.loops.loops import DEFAULT
 from shared.storage.memory import MemoryBlobs, MemoryTables
+from tests.unit.ranking.trained import SLOTS
 
 KEY = "k"
 HOUR = 1_700_002_800
@@ -84,8 +89,9 @@ class Served:
         version: Version = Version.V2022,
         query: dict[str, str] | None = None,
         loop: str = DEFAULT,
+        area: str = "personalizer",
     ) -> Told:
-        prefix = "personalizer" if version is Version.V2022 else f"personalizer/{version.value}"
+        prefix = area if version is Version.V2022 else f"{area}/{version.value}"
         full = f"{prefix}/{path}" if loop == DEFAULT else f"loops/{loop}/{prefix}/{path}"
         request = func.HttpRequest(
             method,
@@ -339,15 +345,81 @@ async def test_the_longest_id_is_taken(served: Served) -> None:
     await served.log(Window(HOUR, HOUR + 60))
 
     assert (await create(served, ASKED, job="x" * 256)).status == 200
-    assert (await served("PUT", f"featureImportances/{'x' * 256}", {"name": "day", **DAY})).status == 503
+    assert (await served("PUT", f"featureImportances/{'x' * 256}", {"name": "day", **DAY})).status == 200
 
 
-async def test_feature_importances_are_checked_and_refused_for_good(served: Served) -> None:
-    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
-    assert told.refusal == (503, "OperationNotAllowed", None)
-    assert "Retry-After" not in told.headers
+async def test_feature_importances_are_checked(served: Served) -> None:
     told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY, "endTime": "2023-11-14"})
     assert told.refusal == (400, "InvalidContract", "startTime")
+    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
+    assert told.refusal == (400, "NoLogsExistInDateRange", "startTime")
+    await served.log(Window(HOUR, HOUR + 60))
+    await served.app.loops.change(DEFAULT, lambda loop: replace(loop, policy=policy.read(SLOTS)))
+    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
+    assert (told.refusal[1], "multi-slot" in told.json["error"]["message"]) == ("InvalidApiAccess", True)
+    assert await served.blobs.names(f"loops/{await served.loop_id()}/importances/") == []
+
+
+async def test_a_feature_importance_is_computed_and_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+
+    made = await served("PUT", "featureImportances/a%2Fb", {"name": "day", **DAY})
+
+    assert (made.status, made.json) == (200, None)
+    assert (await served("GET", "featureImportances/a/b")).json["status"] == "Running"
+    told = await served("PUT", "featureImportances/a/b", {"name": "day", **DAY})
+    assert told.refusal == (400, "FeatureImportanceAlreadyExists", "featureImportanceId")
+    (job,) = (await served("GET", "jobs", area="rankloop/v1")).json["value"]
+    assert (job["kind"], job["status"], job["pieces"], job["piecesDone"]) == ("importance", "Running", 1, 0)
+    assert [note.loop_id for note in await activity.untrained(served.app.tables)] == [await served.loop_id()]
+    features = [Weight("FromUrl", "weather", 1.0, 0.5, 0.01), Weight("j", "x", 0.0, -0.1, 0.2)]
+    weighed = Weighed(features, 0.8, 5, 6, 4.5, 2)
+
+    async def computed(task: bytes) -> bytes:
+        return msgspec.msgpack.encode(weighed)
+
+    monkeypatch.setattr(served.app.importances, "_apart", computed)
+    await served.app.train_due()  # there is no queue, so that the timer does it
+
+    told = await served("GET", "featureImportances/a/b")
+    assert told.json["status"] == "Succeeded"
+    assert told.json["featureScores"] == [
+        {"namespace": "FromUrl", "featureName": "weather", "score": 1.0},
+        {"namespace": "j", "featureName": "x", "score": 0.0},
+    ]
+    report = (await served("GET", "featureImportances/a/b", area="rankloop/v1")).json
+    assert report["features"][0] == {
+        "namespace": "FromUrl",
+        "featureName": "weather",
+        "score": 1.0,
+        "loss": 0.5,
+        "error": 0.01,
+    }
+    assert (report["id"], report["status"], report["effective"]) == ("a/b", "Succeeded", 4.5)
+    assert (report["learned"], report["events"], report["featuresFound"], report["value"]) == (5, 6, 2, 0.8)
+    assert "too little to go by" in report["description"] == told.json["description"]
+
+
+async def test_a_feature_importance_ends_with_its_job(served: Served) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+    for name in ("i1", "i2"):
+        await served("PUT", f"featureImportances/{name}", {"name": "day", **DAY})
+    begun = (await served("GET", "jobs", area="rankloop/v1")).json["value"]
+    (first,) = (job["id"] for job in begun if job["cause"] == "feature importance i1")
+
+    assert (await served("DELETE", f"jobs/{first}", area="rankloop/v1")).json["status"] == "Canceled"
+    assert (await served("DELETE", "featureImportances/i2")).status == 204
+
+    told = (await served("GET", "featureImportances/i1")).json
+    assert (told["status"], told["featureScores"], told["description"]) == (
+        "Canceled",
+        [],
+        "It was canceled by a call.",
+    )
+    statuses = {job["cause"]: job["status"] for job in (await served("GET", "jobs", area="rankloop/v1")).json["value"]}
+    assert statuses == {"feature importance i1": "Canceled", "feature importance i2": "Canceled"}
+    await served.app.train_due()
+    assert [one["id"] for one in (await served("GET", "featureImportances")).json["value"]] == ["i1"]
 
 
 V1_1 = {"evaluationType": "Manual", "optimalPolicy": "", "creationTime": DETAILS["creationTime"]}

@@ -52,7 +52,8 @@ list_evaluations get_evaluation put_evaluation delete_evaluation get_report
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health get_event get_explanation get_limits put_limits get_holdback put_holdback get_apprentice
+get_health get_event get_explanation get_importance_report
+get_limits put_limits get_holdback put_holdback get_apprentice
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
@@ -110,7 +111,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 148
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 150
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(LOGS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
 

@@ -1,0 +1,263 @@
+"""Turns a stretch of the log and a policy into how much each feature matters: what is lost when it says nothing.
+
+A model learns the first half of the events and then learns no more. On events of the second half its value is
+estimated, by SNIPS, and again with one feature permuted at a time. What is lost, with the standard error of the
+difference, is the feature's importance (Breiman 2001; docs/adr/0033).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+import orjson
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from shared.evaluation import permuted
+from shared.evaluation.permuted import Feature, Situation
+from shared.learning.excerpt import Excerpt
+from shared.learning.lesson import cost_of
+from shared.learning.model import Learner, ModelError, ServingModel
+from shared.log.join import MIN_PROBABILITY
+
+FEATURES: Final = 200
+"""Features that are weighed, those that come in the most events."""
+EVENTS: Final = 10_000
+"""Events that they are weighed on at most, evenly spread."""
+WORK: Final = 500_000
+"""Decisions that are made for it at most, some 50 s of a core: of many features each is weighed on fewer events."""
+ENOUGH: Final = 200
+"""As many events of equal weight must tell of the policy, or nothing can be said of its features."""
+APART: Final = 2.0
+"""Standard errors by which two losses differ, or one is none."""
+Numbers = NDArray[np.float64]
+T = TypeVar("T")
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """All that it takes to weigh features.
+
+    Attributes:
+        excerpt: the stretch of the log, of single-slot events.
+        training, resuming, serving: what VW is told to make a model, to go on from one, and to decide by it without
+            exploring.
+        seed: of the permutations.
+    """
+
+    excerpt: Excerpt
+    training: str
+    resuming: str
+    serving: str
+    seed: int
+
+
+class Importance(msgspec.Struct, frozen=True, rename="camel"):
+    """How much a feature matters.
+
+    Attributes:
+        namespace, feature_name: see `permuted.Feature`.
+        score: what is lost without it, as a share of what is lost without the feature that matters the most: from 0
+            to 1.
+        loss: the same in units of the reward; may be less than 0 by chance.
+        error: the standard error of `loss`.
+    """
+
+    namespace: str
+    feature_name: str
+    score: float
+    loss: float
+    error: float
+
+
+class Weighed(msgspec.Struct, frozen=True):
+    """What came of it.
+
+    Attributes:
+        features: the one that matters the most first.
+        value: what the policy earns with all of them, by SNIPS; 0 where nothing tells.
+        learned: events that the model learned.
+        events: those that the features were weighed on.
+        effective: as many events of equal weight tell as much of the policy (Kish).
+        features_found: how many features there were.
+    """
+
+    features: list[Importance]
+    value: float
+    learned: int
+    events: int
+    effective: float
+    features_found: int
+
+    @property
+    def says(self) -> str | None:
+        """What the reader should know of it, in sentences; None for nothing."""
+        if self.effective < ENOUGH:
+            return (
+                f"There is too little to go by: the {self.events} events that were looked at tell as much of the "
+                f"policy as {self.effective:.0f} would that it had decided itself; {ENOUGH} are the least."
+            )
+        if self.features_found > len(self.features):
+            return f"Of {self.features_found} features the {len(self.features)} that come most often were looked at."
+        return None
+
+
+class _Example(msgspec.Struct, gc=False):
+    context: list[Any] = msgspec.field(name="FromUrl")
+    actions: list[dict[str, Any]] = msgspec.field(name="_multi")
+
+
+class _Labelled(msgspec.Struct, gc=False):
+    """What a joined line says of a decision; unsound labels are refused."""
+
+    cost: Annotated[float, Meta(ge=-1e9, le=1e9)] = msgspec.field(name="_label_cost")
+    probability: Annotated[float, Meta(ge=MIN_PROBABILITY)] = msgspec.field(name="_label_probability")
+    drawn: Annotated[int, Meta(ge=0)] = msgspec.field(name="_labelIndex")
+    example: _Example = msgspec.field(name="c")
+
+    @property
+    def situation(self) -> Situation:
+        """What it was about."""
+        return Situation(self.example.context, self.example.actions)
+
+
+_decode = msgspec.json.Decoder(_Labelled).decode
+
+
+def weigh(message: bytes) -> bytes:
+    """What comes of a `Task`, as the message of a `Weighed`.
+
+    Raises:
+        ModelError: VW does not take the policy.
+        StorageError: a window is damaged.
+    """
+    task = msgspec.msgpack.decode(message, type=Task)
+    lines = [line for lesson in task.excerpt.lessons() for line in lesson]
+    half = len(lines) // 2
+    model, learned = _learned(task, lines[:half])
+    try:
+        found = weighed(model, _spread(lines[half:], EVENTS), np.random.default_rng(task.seed))
+        return msgspec.msgpack.encode(msgspec.structs.replace(found, learned=learned))
+    finally:
+        model.close()
+
+
+def _learned(task: Task, lines: Iterable[bytes]) -> tuple[ServingModel, int]:
+    learner = Learner(task.training, None, task.resuming)
+    try:
+        learned = sum(cost_of(learner, line) is not None for line in lines)
+        return ServingModel(learner.save(), task.serving), learned
+    finally:
+        learner.close()
+
+
+def _spread(listed: Sequence[T], most: int) -> list[T]:
+    """So many of a list at most, evenly spread."""
+    count = min(most, len(listed))
+    return [listed[n * len(listed) // count] for n in range(count)]
+
+
+def weighed(model: ServingModel, lines: Sequence[bytes], random: np.random.Generator) -> Weighed:
+    """How much the features of joined lines matter to a model.
+
+    Args:
+        model: has not learned the lines.
+        lines: of single-slot events, labelled; what cannot be read is left out.
+        random: draws the permutations.
+    """
+    decided = list(_read(lines))
+    found = permuted.features([label.situation for label in decided])
+    looked_at = found[:FEATURES]
+    decided = _spread(decided, WORK // (len(looked_at) + 1))
+    situations = [label.situation for label in decided]
+    rewards = np.array([0.0 - label.cost for label in decided])
+    logged = np.array([label.probability for label in decided])
+    drawn = [label.drawn for label in decided]
+
+    def weights(told: Iterable[Situation]) -> Numbers:
+        targets = [_probability(model, one, n) for one, n in zip(told, drawn, strict=True)]
+        shares: Numbers = np.array(targets) / logged
+        return shares
+
+    base = weights(situations)
+    effective = _effective(base)
+    losses = {
+        feature: _loss(base, weights(permuted.permuted(situations, feature, random)), rewards)
+        for feature in (looked_at if effective >= ENOUGH else ())
+    }
+    return Weighed(_ordered(losses), _value(base, rewards), 0, len(decided), effective, len(found))
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[_Labelled]:
+    for line in lines:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            label = _decode(line)
+            if label.drawn < len(label.example.actions):
+                yield label
+
+
+def _probability(model: ServingModel, situation: Situation, action: int) -> float:
+    """How probable an action is that a model draws."""
+    try:
+        example = orjson.dumps({"FromUrl": situation.context, "_multi": situation.actions})
+        return model.score(example).distribution[action]
+    except ModelError:
+        return 1.0 / len(situation.actions)  # as where there is no model
+
+
+def _value(weights: Numbers, rewards: Numbers) -> float:
+    """SNIPS: the mean of the rewards by their weights; 0 where there are none."""
+    total = weights.sum()
+    return float((weights * rewards).sum() / total) if total > 0 else 0.0
+
+
+def _effective(weights: Numbers) -> float:
+    squares = (weights**2).sum()
+    return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
+
+
+def _loss(base: Numbers, other: Numbers, rewards: Numbers) -> tuple[float, float]:
+    """What is lost with other weights, and its standard error.
+
+    Both estimates are of the same events, so that most of their noise is the same: what each event adds to the
+    difference is taken, to first order (the delta method), and the error is that of the mean of these.
+    """
+    added = _influence(base, rewards) - _influence(other, rewards)
+    error = float(np.sqrt((added**2).sum()) / len(added))
+    return _value(base, rewards) - _value(other, rewards), error
+
+
+def _influence(weights: Numbers, rewards: Numbers) -> Numbers:
+    """What each event adds to SNIPS, apart from its mean."""
+    mean = weights.mean()
+    return weights * (rewards - _value(weights, rewards)) / mean if mean > 0 else np.zeros_like(weights)
+
+
+def _ordered(losses: dict[Feature, tuple[float, float]]) -> list[Importance]:
+    most = max([loss for loss, _ in losses.values()], default=0.0)
+    listed = sorted(losses.items(), key=lambda one: (-one[1][0], one[0]))
+    return [
+        Importance(feature.namespace, feature.name, max(0.0, loss / most) if most > 0 else 0.0, loss, error)
+        for feature, (loss, error) in listed
+    ]
+
+
+def grouped(features: Sequence[Importance]) -> list[list[str]]:
+    """The features that matter, as v1.x has them: in order, those together that cannot be told apart.
+
+    Args:
+        features: as `Weighed` has them. One whose loss may be chance is left out; one is put with those before it where
+            it may matter as much as the first of them.
+    """
+    groups: list[list[Importance]] = []
+    for one in features:
+        if one.loss <= APART * one.error:
+            continue
+        if groups and groups[-1][0].loss - one.loss <= APART * float(np.hypot(groups[-1][0].error, one.error)):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [[f"{one.namespace}.{one.feature_name}" for one in group] for group in groups]

@@ -1,0 +1,142 @@
+"""Turns the features of decisions into the same ones with one feature permuted, all others as they were.
+
+A feature is a member of the example by the namespace that VW reads it in and its name (contract 6). A context feature
+is permuted across decisions, an action's among the actions of one decision: so each keeps the values that it has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+CONTEXT: Final = "FromUrl"
+OWN: Final = "j"
+_MADE_HERE: Final = ("i", "constant")
+"""The same for all actions and decisions, and no caller's."""
+
+
+class Feature(NamedTuple):
+    """A feature.
+
+    Attributes:
+        namespace, name: as the contract spells them (5.11); an array of numbers has its key for both.
+        of_action: whether it says what an action is; else the context of a decision.
+    """
+
+    namespace: str
+    name: str
+    of_action: bool
+
+
+class Situation(NamedTuple):
+    """What a decision was about, decoded: the array under `FromUrl`, and the elements of `_multi`."""
+
+    context: list[Any]
+    actions: list[dict[str, Any]]
+
+
+def features(situations: Sequence[Situation]) -> list[Feature]:
+    """The features of situations, those first that come in the most of them."""
+    counted = Counter[Feature]()
+    for situation in situations:
+        found = {Feature(*member, False) for member, _ in _members(situation.context, CONTEXT)}
+        for action in situation.actions:
+            found |= {Feature(*member, True) for member, _ in _members(action, "")}
+        counted.update(found)
+    listed = sorted(counted, key=lambda feature: (-counted[feature], feature))
+    return [feature for feature in listed if feature[:2] != _MADE_HERE]
+
+
+def permuted(situations: Sequence[Situation], feature: Feature, random: np.random.Generator) -> Iterator[Situation]:
+    """The situations in their order, with one feature permuted.
+
+    Args:
+        situations: any.
+        feature: one of theirs.
+        random: draws the permutations.
+    """
+    of = feature[:2]
+    if feature.of_action:
+        for situation in situations:
+            held = [_values(action, "", of) for action in situation.actions]
+            drawn = random.permutation(len(held)).tolist()
+            actions = [_action(action, of, held[n]) for action, n in zip(situation.actions, drawn, strict=True)]
+            yield situation._replace(actions=actions)
+    else:
+        values = [_values(situation.context, CONTEXT, of) for situation in situations]
+        for situation, n in zip(situations, random.permutation(len(values)).tolist(), strict=True):
+            yield situation._replace(context=_context(situation.context, of, values[n]))
+
+
+def _members(part: Any, namespace: str) -> Iterator[tuple[tuple[str, str], Any]]:
+    """The features of a part, each with its value, in the order of the text."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key.startswith("_"):
+                continue
+            if _nested(value):
+                yield from _members(value, key)
+            else:
+                yield _named(namespace, key, value), value
+    else:
+        for item in part:
+            yield from _members(item, namespace)
+
+
+def _nested(value: Any) -> bool:
+    """Whether a value holds features rather than being one's."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
+
+
+def _named(namespace: str, key: str, value: Any) -> tuple[str, str]:
+    return (key, key) if isinstance(value, list) else (namespace, key)
+
+
+def _values(part: Any, namespace: str, of: tuple[str, str]) -> list[Any]:
+    return [value for member, value in _members(part, namespace) if member == of]
+
+
+def _with(part: Any, namespace: str, of: tuple[str, str], values: list[Any]) -> Any:
+    """A copy of a part with other values of a feature; where there are fewer of them, without the last ones.
+
+    The values that find a place are taken from the list.
+    """
+    if isinstance(part, dict):
+        built = {}
+        for key, value in part.items():
+            nested = isinstance(value, dict) or (
+                isinstance(value, list) and any(isinstance(one, dict) for one in value)
+            )
+            if nested and not key.startswith("_"):
+                built[key] = _with(value, key, of, values)
+            elif of != ((key, key) if isinstance(value, list) else (namespace, key)):
+                built[key] = value
+            elif values:
+                built[key] = values.pop(0)
+        return built
+    return [_with(item, namespace, of, values) for item in part]
+
+
+def _context(context: list[Any], of: tuple[str, str], values: list[Any]) -> list[Any]:
+    left = list(values)
+    built: list[Any] = _with(context, CONTEXT, of, left)
+    return [*built, *_more(of, CONTEXT, left)]
+
+
+def _action(action: dict[str, Any], of: tuple[str, str], values: list[Any]) -> dict[str, Any]:
+    left = list(values)
+    built: dict[str, Any] = _with(action, "", of, left)
+    if left:
+        built[OWN] = [*built.get(OWN, []), *_more(of, OWN, left)]
+    return built
+
+
+def _more(of: tuple[str, str], around: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Objects that hold values of a feature, where there was no place for it; VW reads them in its namespace."""
+    namespace, name = of
+    if namespace == around:
+        return [{name: value} for value in values]
+    return [{name: value} if isinstance(value, list) else {namespace: {name: value}} for value in values]
