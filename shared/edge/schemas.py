@@ -260,7 +260,10 @@ class EvaluationV10(msgspec.Struct, rename="camel", kw_only=True):
     job_id: str
     status: Annotated[str, Meta(description="completed, pending, failed or notSubmitted.")]
     policy_results: Annotated[list[results.FlatPolicyResult], Meta(description="Of each policy; empty while it runs.")]
-    feature_importance: Annotated[list[list[str]], Meta(description="Empty: not computed in this release.")]
+    feature_importance: Annotated[
+        list[list[str]],
+        Meta(description="Features that matter, the first the most; those together cannot be told apart."),
+    ]
 
 
 class EvaluationV11(EvaluationV10, rename="camel", kw_only=True):

@@ -16,12 +16,14 @@ from shared import jobs
 from shared.contract.evaluations import DateRange
 from shared.evaluation import field
 from shared.evaluation.importance import Task
-from shared.evaluation.resources import FeatureImportance
+from shared.evaluation.plan import Plan
+from shared.evaluation.resources import Evaluation, FeatureImportance
 from shared.learning.excerpt import Excerpt, Stretch
 from shared.log import checkpoint as checkpoints
 from shared.log import joined
 from shared.log.join import Rules
 from shared.log.joined import DSJSON, Window
+from shared.loops import policy
 from shared.loops.settings import Loop
 from shared.storage import Blobs, documents
 
@@ -75,6 +77,24 @@ def of(loop: Loop, importance: FeatureImportance) -> Asked:
         training=loop.learned.training,
         resuming=loop.learned.resuming,
         serving=loop.policy.serving(0.0),  # what is learned shows best where nothing is explored
+    )
+
+
+def of_evaluation(evaluation: Evaluation, plan: Plan) -> Asked:
+    """What the features of an evaluation take: those of the policy that decided."""
+    learned = policy.read(plan.online).within(plan.rules.reward_range)
+    return Asked(
+        job=plan.job,
+        importance="",
+        created=plan.created,
+        start=evaluation.start,
+        end=evaluation.end,
+        mode=plan.mode,
+        multi_slot=plan.multi_slot,
+        rules=plan.rules,
+        training=learned.training,
+        resuming=learned.resuming,
+        serving=learned.serving(0.0),
     )
 
 

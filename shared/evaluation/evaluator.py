@@ -13,7 +13,8 @@ import msgspec
 
 from shared import jobs
 from shared.contract.evaluations import EvaluationType, Status
-from shared.evaluation import gathering, optimizing, pieces, resources, results, search
+from shared.contract.versions import Version
+from shared.evaluation import asked, gathering, importances, optimizing, pieces, resources, results, search
 from shared.evaluation.piecework import Apart, Scoring, Scorings, in_child
 from shared.evaluation.plan import Piece, Plan, State
 from shared.evaluation.resources import Evaluation
@@ -38,12 +39,16 @@ class Evaluator:
         send: gives a piece to others.
         apply: see `Apply`; for auto-optimization.
         apart: does the task of a piece in a process of its own.
+        weigh: the same of that of weighing features.
     """
 
-    def __init__(self, blobs: Blobs, send: Send, apply: Apply, apart: Apart = in_child) -> None:
+    def __init__(
+        self, blobs: Blobs, send: Send, apply: Apply, apart: Apart = in_child, weigh: Apart = importances.in_child
+    ) -> None:
         self._blobs = blobs
         self._send = send
         self._apply = apply
+        self._weigh = weigh
         self._scorings = Scorings(blobs, apart)
 
     async def begin(self, loop_id: str, evaluation: Evaluation, plan: Plan, now: float) -> None:
@@ -160,6 +165,10 @@ class Evaluator:
         if evaluation is None or evaluation.status is not Status.RUNNING:
             return await pieces.clear(self._blobs, loop_id, plan.job)
         found, binned = await gathering.outcomes(self._blobs, loop_id, state)
+        if evaluation.api_version is not Version.V2022:  # which has jobs of their own for it
+            of_features = asked.of_evaluation(evaluation, plan)
+            groups = await importances.grouped_of(self._blobs, loop_id, of_features, self._weigh)
+            found = msgspec.structs.replace(found, importance=groups)
         await results.keep_bins(self._blobs, loop_id, plan.job, binned)
         best = results.optimal(found.outcomes)
         says = results.verdict(found, best)

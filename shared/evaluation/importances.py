@@ -6,6 +6,7 @@ nobody takes (docs/adr/0033).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -17,11 +18,13 @@ from shared.child import ChildError, compute
 from shared.contract.evaluations import Status
 from shared.evaluation import asked, resources
 from shared.evaluation.asked import Asked
-from shared.evaluation.importance import Weighed, weigh
+from shared.evaluation.importance import Weighed, grouped, weigh
 from shared.evaluation.resources import FeatureImportance
 from shared.jobs import Record
 from shared.storage import Blobs, Conflict, StorageError, Unavailable
 from shared.work import Piece
+
+log = logging.getLogger("rankloop.evaluation")
 
 KIND: Final = "importance"
 AGAIN: Final = 900.0
@@ -54,6 +57,25 @@ Apart = Callable[[bytes], Awaitable[bytes]]
 async def in_child(task: bytes) -> bytes:
     """Do a task in a process of its own, of lower priority."""
     return await compute(weigh, task, LASTS)
+
+
+async def grouped_of(blobs: Blobs, loop_id: str, plan: Asked, apart: Apart) -> list[list[str]]:
+    """The features that matter, as evaluations before 2022 have them; none where they cannot be weighed.
+
+    Raises:
+        Unavailable: storage does not answer.
+    """
+    if plan.multi_slot:
+        return []
+    try:
+        return grouped(
+            msgspec.msgpack.decode(await apart(await asked.gather(blobs, loop_id, plan)), type=Weighed).features
+        )
+    except Unavailable:
+        raise
+    except (StorageError, ChildError, TimeoutError) as e:
+        log.error("loop %s: the features of an evaluation are not weighed: %s", loop_id, e or type(e).__name__)
+        return []
 
 
 class Importances:

@@ -100,6 +100,7 @@ class Course:
             self.applied.append((loop_id, before, arguments))
             return True
 
+        self.send, self.apply = send, apply
         self.evaluator = Evaluator(self.blobs, send, apply, at_once)
         self.loop = Loop(
             LOOP,

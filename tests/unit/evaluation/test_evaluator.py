@@ -6,19 +6,24 @@ import random
 from contextlib import suppress
 from typing import cast
 
+import msgspec
 import pytest
 
 from bench.news import lines
 from shared import jobs
+from shared.child import ChildError
 from shared.contract.evaluations import EvaluationType, PolicySource, Status
-from shared.evaluation import evaluator, pieces, plan, resources, results, search
+from shared.contract.versions import Version
+from shared.evaluation import asked, evaluator, importances, pieces, plan, resources, results, search
+from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.importance import Importance, Task, Weighed
 from shared.evaluation.piecework import FAILURES
 from shared.evaluation.resources import Evaluation
 from shared.evaluation.results import ALL, Results
 from shared.learning.model import ModelError
 from shared.storage import Conflict, StorageError, Unavailable
 from tests.faults.gate import Gate, gated_blobs
-from tests.unit.evaluation.course import LOOP, T0, Course, DyingBlobs, Killed
+from tests.unit.evaluation.course import LOOP, T0, Course, DyingBlobs, Killed, at_once
 
 COUNTS = (150, 250, 100)
 RUNS = 12
@@ -399,3 +404,62 @@ async def test_a_round_is_decided_by_who_was_seen_up_to_its_end(
     assert events == sorted(events)
     assert events[-1] <= 500 * plan.SEARCHED + 5
     assert [len(one) for one in seen] == sorted((len(one) for one in seen), reverse=True)
+
+
+@pytest.mark.parametrize("version", [Version.V1_0, Version.V2022])
+async def test_before_2022_the_features_are_weighed_too(course: Course, version: Version) -> None:
+    weighed: list[Task] = []
+
+    async def weigh(task: bytes) -> bytes:
+        weighed.append(msgspec.msgpack.decode(task, type=Task))
+        features = [Importance("FromUrl", "x", 1.0, 0.5, 0.01), Importance("j", "y", 0.0, 0.0, 0.2)]
+        return msgspec.msgpack.encode(Weighed(features, 0.5, 9, 9, 300.0, 2))
+
+    course.evaluator = Evaluator(course.blobs, course.send, course.apply, at_once, weigh)
+    evaluation = await course.begin(api_version=version)
+
+    finished = await course.finish()
+
+    if version is Version.V2022:
+        assert (found(finished).importance, weighed) == ([], [])
+    else:
+        assert found(finished).importance == [["FromUrl.x"]]
+        (task,) = weighed
+        assert (task.training, task.serving) == (course.loop.learned.training, "--epsilon 0")
+        assert len(task.excerpt.stretches) == len(COUNTS)
+        again = asked.of_evaluation(evaluation, await course.plan(evaluation))
+        assert msgspec.msgpack.decode(await asked.gather(course.blobs, LOOP, again), type=Task) == task
+
+
+@pytest.mark.parametrize("failure", [ChildError("it ended"), TimeoutError(), StorageError("gone")])
+async def test_features_that_cannot_be_weighed_do_not_hold_up_the_rest(course: Course, failure: Exception) -> None:
+    async def weigh(task: bytes) -> bytes:
+        raise failure
+
+    course.evaluator = Evaluator(course.blobs, course.send, course.apply, at_once, weigh)
+    await course.begin(api_version=Version.V1_0)
+
+    finished = await course.finish()
+
+    assert (finished.status, found(finished).importance) == (Status.SUCCEEDED, [])
+
+
+async def test_weighing_waits_for_storage(course: Course) -> None:
+    async def weigh(task: bytes) -> bytes:
+        raise Unavailable("down")
+
+    course.evaluator = Evaluator(course.blobs, course.send, course.apply, at_once, weigh)
+    await course.begin(api_version=Version.V1_0)
+
+    with pytest.raises(Unavailable):
+        await course.finish()
+
+
+async def test_the_features_of_several_slots_are_not_weighed(course: Course) -> None:
+    evaluation = course.evaluation(api_version=Version.V1_0)
+    plan = msgspec.structs.replace(asked.of_evaluation(evaluation, await course.plan(evaluation)), multi_slot=True)
+
+    async def weigh(task: bytes) -> bytes:
+        raise AssertionError
+
+    assert await importances.grouped_of(course.blobs, LOOP, plan, weigh) == []
