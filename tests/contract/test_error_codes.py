@@ -116,7 +116,6 @@ TRIGGERS: dict[str, Callable[[Loop], Got]] = {
     "FrontEndNotFound": as_owner("DELETE", "loops/nowhere"),
     "ResourceNotFound": calls("GET", "nowhere"),
     "LoopAlreadyExists": as_owner("POST", "loops", {"name": "default"}),
-    "OperationNotAllowed": calls("PUT", f"personalizer/featureImportances/x{NEWEST}", DATES, ""),
 }
 """What raises a code at a loop that has seen nothing."""
 HELD: dict[str, Callable[[Loop], Got]] = {
@@ -130,8 +129,8 @@ HELD: dict[str, Callable[[Loop], Got]] = {
     ),
 }
 """What raises a code at a loop that holds jobs, which no call to this release can make."""
-FAULTS = ("InternalServerError", "ModelRankingError")
-"""What takes a fault of ours."""
+FAULTS = ("InternalServerError", "ModelRankingError", "OperationNotAllowed")
+"""What takes a fault of ours, or of storage."""
 LARGE = ("LogsSizeExceedAllowedLimit",)
 """What takes gigabytes of log; tests/unit/edge/test_evaluations.py has it."""
 NO_STORED_FAULT = "storage that fails is a 503 OperationNotAllowed here, and a fault of ours InternalServerError"

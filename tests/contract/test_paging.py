@@ -319,7 +319,13 @@ REFUSED = [
     Asked(404, "EvaluationNotFound", "POST", APPLY, {"evaluationId": "unknown", "policyName": "mine"}),
     Asked(404, "LearningSettingsNotFound", "POST", APPLY, {"evaluationId": "known", "policyName": "online"}),
     Asked(405, "IncompatibleEvaluationVersion", "GET", "evaluations/known", query=DAY),
-    Asked(503, "OperationNotAllowed", "PUT", "featureImportances/new", {"name": "day", **DAY}),
+    Asked(
+        400,
+        "NoLogsExistInDateRange",
+        "PUT",
+        "featureImportances/new",
+        {"name": "day", **DAY, "endTime": "2023-11-14T22:00Z"},
+    ),
 ]
 
 

@@ -46,8 +46,7 @@ REFUSED: dict[Key, tuple[type[HttpResponseError], int, str]] = {
     (MANAGES, "get_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
     (MANAGES, "delete_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
     (MANAGES, "apply_from_evaluation", "unknown"): (ResourceNotFoundError, 404, "EvaluationNotFound"),
-    # Nothing computes these in this release: they are checked, and there are none to be had.
-    (MANAGES, "create_feature_importance", "valid"): (HttpResponseError, 503, "OperationNotAllowed"),
+    (MANAGES, "create_feature_importance", "no log"): (HttpResponseError, 400, "NoLogsExistInDateRange"),
     (MANAGES, "create_feature_importance", "no name"): (HttpResponseError, 400, "InvalidContract"),
     (MANAGES, "get_feature_importance", "unknown"): (ResourceNotFoundError, 404, "FeatureImportanceNotFound"),
     (MANAGES, "delete_feature_importance", "unknown"): (ResourceNotFoundError, 404, "FeatureImportanceNotFound"),
@@ -56,10 +55,10 @@ REFUSED: dict[Key, tuple[type[HttpResponseError], int, str]] = {
 }
 """The calls that fail as they must: all others succeed. Each method is called with a wrong key besides."""
 
-WITHOUT_RUNNER = {
+WITHOUT_LOG = {
     (MANAGES, f"{verb}_{job}") for verb in ("create", "get", "delete") for job in ("evaluation", "feature_importance")
 } | {(MANAGES, "apply_from_evaluation")}
-"""Methods that cannot succeed yet, or not at a loop that has no log."""
+"""Methods that cannot succeed at a loop that has no log."""
 
 
 class Player:
@@ -157,7 +156,7 @@ async def play(sdk: Any, loop: Loop, model: bytes) -> dict[Key, Any]:
     await call(MANAGES, "apply_from_evaluation", "unknown", {"evaluationId": "no/such", "policyName": "online"})
     await call(MANAGES, "list_feature_importances", "all")
     await call(MANAGES, "list_feature_importances", "some", top=5, skip=1)
-    await call(MANAGES, "create_feature_importance", "valid", "week", WEEK)
+    await call(MANAGES, "create_feature_importance", "no log", "week", WEEK)
     await call(MANAGES, "create_feature_importance", "no name", "week", {**WEEK, "name": None})
     await call(MANAGES, "get_feature_importance", "unknown", "no/such")
     await call(MANAGES, "delete_feature_importance", "unknown", "no/such")
@@ -236,7 +235,7 @@ def test_what_succeeds_and_what_is_refused(told: dict[Key, Any]) -> None:
     summary = {key: (type(error), error.status_code, error.error and error.error.code) for key, error in errors.items()}
 
     assert summary == REFUSED
-    assert {key[:2] for key in ours} - {key[:2] for key in ours.keys() - REFUSED.keys()} == WITHOUT_RUNNER
+    assert {key[:2] for key in ours} - {key[:2] for key in ours.keys() - REFUSED.keys()} == WITHOUT_LOG
     assert all(error.error and error.error.message for error in errors.values())
 
 

@@ -172,3 +172,22 @@ def _expected(served: Served, chance: random.Random, events: int) -> float:
         )["ranking"]
         total += sum(one["probability"] * visit.rewards[one["id"]] for one in ranked)
     return total / events
+
+
+def test_features_are_weighed_through_the_queue(served: Served) -> None:
+    body = {"name": "what matters", **served.span}
+    assert served.call("PUT", f"/personalizer/featureImportances/what%20matters?{NEW}", body) is None
+
+    def ended() -> bool:
+        told = served.call("GET", f"/personalizer/featureImportances/what%20matters?{NEW}")
+        return bool(told["status"] != "Running")
+
+    wait_until(ended, PATIENCE)
+    told = served.call("GET", f"/personalizer/featureImportances/what%20matters?{NEW}")
+
+    assert told["status"] == "Succeeded", told
+    assert (told["featureScores"][0]["namespace"], told["featureScores"][0]["score"]) == ("FromUrl", 1.0)
+    assert told["featureScores"][0]["featureName"] == "weather"
+    report = served.call("GET", "/rankloop/v1/featureImportances/what%20matters")
+    assert (report["learned"], report["events"]) == (EVENTS // 2, EVENTS // 2)
+    assert report["features"][0]["loss"] > 5 * report["features"][0]["error"]
