@@ -272,30 +272,24 @@ async def test_what_fails_is_tried_again_and_then_has_failed(world: World) -> No
     assert world.computed == FAILURES
 
 
-async def test_storage_that_does_not_answer_is_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("fault", "failures", "told"),
+    [(Unavailable("down"), 0, None), (StorageError("a window is gone"), 1, "a window is gone")],
+)
+async def test_a_damaged_log_is_a_failure_and_storage_that_does_not_answer_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: StorageError, failures: int, told: str | None
+) -> None:
     await world.begin()
 
-    async def gone(*given: Any) -> bytes:
-        raise Unavailable("down")
+    async def failing(*given: Any) -> bytes:
+        raise fault
 
-    monkeypatch.setattr(asked, "gather", gone)
-    with pytest.raises(Unavailable):
+    monkeypatch.setattr(asked, "gather", failing)
+    with pytest.raises(type(fault)):
         await world.instance().take(world.sent[0], NOW)
 
-    assert (await world.record()).failures == 0
-
-
-async def test_a_damaged_log_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    await world.begin()
-
-    async def gone(*given: Any) -> bytes:
-        raise StorageError("a window is gone")
-
-    monkeypatch.setattr(asked, "gather", gone)
-    with pytest.raises(StorageError):
-        await world.instance().take(world.sent[0], NOW)
-
-    assert ((await world.record()).error, (await world.record()).failures) == ("a window is gone", 1)
+    record = await world.record()
+    assert (record.running, record.failures, record.error) == (True, failures, told)
 
 
 async def test_a_canceled_job_ends_it(world: World) -> None:
