@@ -18,7 +18,11 @@ from shared.storage import Blobs, Conflict, documents
 
 KEPT = 200
 """Records of a loop that are kept: the newest."""
+_TOLD = 2000
+"""Characters of what went wrong that are kept."""
 ID = re.compile(r"\d{13}-[0-9a-f]{16}", re.ASCII)
+FAILURES = 3
+"""Failures of a job's pieces, other than storage that does not answer, before it has failed."""
 UNFINISHED = (Status.RUNNING, Status.NOT_SUBMITTED)
 
 
@@ -124,6 +128,25 @@ async def change(blobs: Blobs, loop_id: str, job_id: str, changed: Callable[[Rec
         with suppress(Conflict):  # somebody else was quicker: change what they have left
             await blobs.put(_path(loop_id, job_id), msgspec.json.encode(wanted), etag)
             return wanted
+
+
+async def begin(blobs: Blobs, loop_id: str, job_id: str, now: float) -> None:
+    """Note that a job's first piece is begun, unless that is noted."""
+
+    def begun(record: Record) -> Record:
+        return record if record.started else msgspec.structs.replace(record, started=now)
+
+    await change(blobs, loop_id, job_id, begun)
+
+
+async def fail(blobs: Blobs, loop_id: str, job_id: str, why: str, now: float) -> None:
+    """Note that a job's piece has failed, and what went wrong; after so many failures the job has."""
+
+    def failed(record: Record) -> Record:
+        worse = msgspec.structs.replace(record, error=why[:_TOLD], failures=record.failures + 1)
+        return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
+
+    await change(blobs, loop_id, job_id, failed)
 
 
 async def _read(blobs: Blobs, loop_id: str, job_id: str) -> tuple[Record | None, str | None]:

@@ -8,7 +8,6 @@ import msgspec
 
 from shared import jobs
 from shared.child import ChildError, compute
-from shared.contract.evaluations import Status
 from shared.evaluation import pieces
 from shared.evaluation.plan import Part, Piece, State
 from shared.evaluation.scoring import Candidate, Scored, Task, score
@@ -20,8 +19,6 @@ from shared.log.joined import DSJSON
 from shared.storage import Blobs, StorageError, Unavailable
 from shared.work import Piece as Work
 
-FAILURES = 3
-"""Failures of pieces, other than storage that does not answer, before the job has failed."""
 LASTS = 1800.0
 """Seconds that a piece may take in a process of its own."""
 Apart = Callable[[bytes], Awaitable[bytes]]
@@ -72,22 +69,13 @@ class Scorings:
         except Unavailable:
             raise
         except (StorageError, ModelError, ChildError, TimeoutError) as e:
-            why = f"Piece {piece.group + 1}.{piece.shard + 1}: {e or type(e).__name__}"[:2000]
-
-            def failed(record: jobs.Record) -> jobs.Record:
-                worse = msgspec.structs.replace(record, error=why, failures=record.failures + 1)
-                return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
-
-            await jobs.change(self._blobs, loop_id, job_id, failed)
+            why = f"Piece {piece.group + 1}.{piece.shard + 1}: {e or type(e).__name__}"
+            await jobs.fail(self._blobs, loop_id, job_id, why, now)
             raise
 
     async def _do(self, loop_id: str, state: State, piece: Piece, now: float) -> None:
         plan = state.plan
-
-        def begun(record: jobs.Record) -> jobs.Record:
-            return record if record.started else msgspec.structs.replace(record, started=now)
-
-        await jobs.change(self._blobs, loop_id, plan.job, begun)
+        await jobs.begin(self._blobs, loop_id, plan.job, now)
         done = await self._apart(await self._task(loop_id, state, piece))
         events = msgspec.msgpack.decode(done, type=Scored).events
         await pieces.keep(self._blobs, loop_id, plan, piece, done)
@@ -98,7 +86,7 @@ class Scorings:
             if piece.group:
                 return record
             seen = record.events + events
-            estimated = round(seen * plan.ends[-1] / plan.ends[piece.shard])
+            estimated = round(seen * plan.ends[-1] / max(1, plan.ends[piece.shard]))
             return msgspec.structs.replace(record, events=seen, estimated=estimated)
 
         held = await jobs.change(self._blobs, loop_id, plan.job, noted)

@@ -9,7 +9,6 @@ import msgspec
 
 from shared import jobs
 from shared.child import ChildError, compute
-from shared.contract.evaluations import Status
 from shared.learning import registry, renewal
 from shared.learning.lesson import Job, Lesson
 from shared.learning.model import ModelError
@@ -18,8 +17,6 @@ from shared.learning.renewal import Renewal
 from shared.storage import Blobs, Conflict, StorageError, Unavailable
 from shared.work import Piece as Work
 
-FAILURES = 3
-"""Failures of pieces, other than storage that does not answer, before the job has failed."""
 LASTS = 1800.0
 """Seconds that a piece may take in a process of its own."""
 Apart = Callable[[bytes], Awaitable[bytes]]
@@ -83,22 +80,13 @@ class Pieces:
         except (Unavailable, Conflict):
             raise
         except (StorageError, ModelError, ChildError, TimeoutError) as e:
-            why = f"Piece {number + 1}: {e or type(e).__name__}"[:2000]
-
-            def failed(record: jobs.Record) -> jobs.Record:
-                worse = msgspec.structs.replace(record, error=why, failures=record.failures + 1)
-                return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
-
-            await jobs.change(self._blobs, job.loop_id, held.job, failed)
+            why = f"Piece {number + 1}: {e or type(e).__name__}"
+            await jobs.fail(self._blobs, job.loop_id, held.job, why, now)
             raise
 
     async def _do(self, job: Job, held: Renewal, number: int, now: float, apart: bool) -> None:
         """Learn a piece and keep what comes of it."""
-
-        def begun(record: jobs.Record) -> jobs.Record:
-            return record if record.started else msgspec.structs.replace(record, started=now)
-
-        await jobs.change(self._blobs, job.loop_id, held.job, begun)
+        await jobs.begin(self._blobs, job.loop_id, held.job, now)
         base, before = None, Lesson()
         if not held.merged and number:
             previous = await renewal.read(self._blobs, job.loop_id, held, number - 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,18 +13,25 @@ import pytest
 from bench.news import lines
 from shared import jobs
 from shared.child import ChildError
+from shared.contract.configurations import PolicyContract
 from shared.contract.evaluations import EvaluationType, PolicySource, Status
 from shared.contract.versions import Version
-from shared.evaluation import asked, evaluator, importances, pieces, plan, resources, results, search
+from shared.evaluation import asked, evaluator, importances, pieces, piecework, plan, resources, results, search
 from shared.evaluation.evaluator import Evaluator
 from shared.evaluation.importance import Importance, Task, Weighed
-from shared.evaluation.piecework import FAILURES
 from shared.evaluation.resources import Evaluation
 from shared.evaluation.results import ALL, Results
 from shared.learning.model import ModelError
+from shared.log import checkpoint as checkpoints
+from shared.log import joined
+from shared.log.checkpoint import Checkpoint
+from shared.log.joined import Window
+from shared.loops import policy
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Conflict, StorageError, Unavailable
 from tests.faults.gate import Gate, gated_blobs
 from tests.unit.evaluation.course import LOOP, T0, Course, DyingBlobs, Killed, at_once
+from tests.unit.evaluation.logged import slot_lines
 
 COUNTS = (150, 250, 100)
 RUNS = 12
@@ -131,6 +139,27 @@ async def test_shards_make_no_difference(course: Course, monkeypatch: pytest.Mon
         assert ours.slots[0].total.events == theirs.slots[0].total.events
         assert ours.slots[0].total.weighted == pytest.approx(theirs.slots[0].total.weighted, rel=1e-6)
         assert ours.slots[0].whole.dr.value == pytest.approx(theirs.slots[0].whole.dr.value, rel=1e-4)
+
+
+async def test_slots_have_results_of_their_own() -> None:
+    course = Course()
+    course.loop = replace(course.loop, policy=policy.read(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
+    window = Window(T0, T0 + 300)
+    await joined.write(course.blobs, LOOP, window, joined.DSJSON, slot_lines(120))
+    await checkpoints.save(course.blobs, LOOP, Checkpoint(watermark=T0 + 3600), None)
+    mine = PolicyContract("mine", "--ccb_explore_adf --epsilon 0.2 --cb_type mtr -l 0.1 -q ::")
+    await course.begin(policies=[mine])
+
+    held = found(await course.finish())
+
+    assert held.slots == ["top", "side", "end"]
+    for one in held.outcomes:
+        assert [slot.number for slot in one.slots] == [ALL, 0, 1, 2]
+        together, *apart = one.slots
+        assert together.total.events == sum(slot.total.events for slot in apart)
+        assert [slot.total.events for slot in apart[:2]] == [120, 120]
+        assert together.whole.events == 120, "events, not slots"
+    assert held.outcomes[0].slots[1].total.weights == 120, "what decided has its own probabilities"
 
 
 async def straight() -> tuple[Evaluation, int]:
@@ -325,7 +354,7 @@ async def test_pieces_that_fail_fail_the_evaluation(course: Course, fault: Excep
     await course.begin()
     course.evaluator._scorings._apart = apart
     message = course.messages[0]
-    for _ in range(FAILURES):
+    for _ in range(jobs.FAILURES):
         with pytest.raises(type(fault)):
             await course.evaluator.take(message, course.now)
     await course.evaluator.take(message, course.now)  # nothing more is done for it
@@ -463,3 +492,101 @@ async def test_the_features_of_several_slots_are_not_weighed(course: Course) -> 
         raise AssertionError
 
     assert await importances.grouped_of(course.blobs, LOOP, plan, weigh) == []
+
+
+async def test_a_look_mends_what_the_dead_have_left(course: Course) -> None:
+    evaluation = await course.begin()
+    await course.blobs.delete(f"loops/{LOOP}/jobs/{evaluation.job_id}.json")
+    assert await course.evaluator.look(LOOP, course.now)
+    assert (await record(course)).status is Status.RUNNING, "its job is written down again"
+
+    def over(held: Evaluation) -> Evaluation:
+        return msgspec.structs.replace(held, status=Status.SUCCEEDED)
+
+    await resources.change(course.blobs, LOOP, Evaluation, "e1", over)
+    assert await course.evaluator.look(LOOP, course.now)
+    assert await course.left() == [], "and pieces of what is over go"
+
+
+async def test_one_that_is_deleted_before_its_last_piece_is_told_has_no_results(course: Course) -> None:
+    await course.begin()
+    while len(course.messages) < 2 and (await record(course)).done < 1:
+        await course.deliver()
+    await resources.delete(course.blobs, LOOP, Evaluation, "e1")
+
+    while course.messages:
+        await course.deliver()
+
+    assert await course.left() == []
+
+
+@pytest.mark.parametrize("end", ["canceled", "deleted"])
+async def test_one_that_ends_as_its_results_are_made_has_none(
+    course: Course, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    inner = results.keep_bins
+
+    async def keep_bins(*given: Any) -> None:
+        await inner(*given)
+        if end == "canceled":
+            await cancel(course)
+        else:
+            await resources.delete(course.blobs, LOOP, Evaluation, "e1")
+
+    monkeypatch.setattr(results, "keep_bins", keep_bins)
+    await course.begin()
+    while course.messages:
+        await course.deliver()
+
+    held = await resources.get(course.blobs, LOOP, Evaluation, "e1")
+    assert await course.left() == []
+    assert held is None if end == "deleted" else held is not None and held.status is Status.CANCELED
+
+
+async def test_of_two_who_look_at_what_is_over_one_does_nothing(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await course.begin()
+    await course.deliver()
+    inner, loads = pieces.load, 0
+
+    async def load(*given: Any) -> Any:
+        nonlocal loads
+        loads += 1
+        return await inner(*given) if loads == 1 else (None, None)
+
+    monkeypatch.setattr(pieces, "load", load)
+    sent = list(course.messages)
+
+    assert await course.evaluator.look(LOOP, course.now + evaluator.AGAIN)
+    assert course.messages == sent
+
+
+async def test_what_is_gone_or_damaged_is_said_to_be(course: Course) -> None:
+    evaluation = course.evaluation()
+    made = await course.plan(evaluation)
+    with pytest.raises(StorageError, match="is gone"):
+        await pieces.read(course.blobs, LOOP, made, plan.Piece(0, 0))
+    await pieces.keep(course.blobs, LOOP, made, plan.Piece(0, 0), b"\xc1")
+    with pytest.raises(StorageError, match="is damaged"):
+        await pieces.read(course.blobs, LOOP, made, plan.Piece(0, 0))
+
+
+async def test_a_piece_is_done_in_a_process_of_its_own(course: Course) -> None:
+    course.evaluator._scorings._apart = piecework.in_child
+    await course.begin()
+    await course.deliver()
+
+    assert (await record(course)).done == 1
+    assert (await record(course)).events == sum(COUNTS)
+
+
+async def test_a_shard_without_a_line_is_a_shard(course: Course) -> None:
+    evaluation = course.evaluation()
+    made = await course.plan(evaluation)
+    cut = msgspec.structs.replace(made, ends=[0, *made.ends])
+    await course.evaluator.begin(LOOP, evaluation, cut, course.now)
+
+    outcomes = found(await course.finish()).outcomes
+
+    assert [one.slots[0].whole.events for one in outcomes] == [sum(COUNTS)] * 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from shared.contract.evaluations import PolicySource
@@ -67,19 +68,7 @@ def test_shards_hold_each_line_once(seed: int) -> None:
     lines = {Window(60 * n, 60 * n + 60): chance.randint(1, 40) for n in range(20)}
     held = {window: chance.randint(1, 500) for window in lines}
     ends, rounds = shards(sum(held.values()), [0.1, 0.5, 1.0], most=700)
-    made = Plan(
-        job="j",
-        evaluation="e",
-        created=0.0,
-        mode="Online",
-        multi_slot=False,
-        rules=RULES,
-        windows=sized(held),
-        ends=ends,
-        rounds=rounds,
-        groups=[],
-        searched=0,
-    )
+    made = msgspec.structs.replace(plan(ends, rounds), windows=sized(held))
 
     seen = [
         (window, line)

@@ -16,7 +16,7 @@ from shared import jobs
 from shared.contract.evaluations import Status
 from shared.counters import Counters
 from shared.jobs import Record
-from shared.learning import piecework, pointer, registry, renewal, renewer
+from shared.learning import pointer, registry, renewal, renewer
 from shared.learning.lesson import Job
 from shared.learning.model import ModelError
 from shared.learning.pieces import cut, learn_task
@@ -523,7 +523,7 @@ async def test_a_piece_that_fails_again_and_again_fails_the_job_with_its_reason(
     assert blob is not None
     await large.blobs.put(path, blob.data[:-3], blob.etag, blob.metadata)
     await large.train(shaped(OTHER))
-    for n in range(piecework.FAILURES):
+    for n in range(jobs.FAILURES):
         assert (await large.job()).failures == n
         with pytest.raises(StorageError):
             await large.work(shaped(OTHER), large.sent[0])
