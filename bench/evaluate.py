@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import resource
 import statistics
 import tempfile
 import time
@@ -24,6 +23,7 @@ import pylibvw
 from numpy.typing import NDArray
 from vowpalwabbit import Workspace
 
+from bench.held import measured
 from bench.learning.course import STEP, Course
 from bench.learning.policies import DEFAULT
 from bench.learning.tutorials import tutorial
@@ -118,18 +118,19 @@ def million() -> None:
     given = excerpt(joined_lines(10, SHARD))
     custom = Candidate("mine", PolicySource.CUSTOM, POLICY.training)
     judge: bytes | None = None
-    size = 0
+    size, peak = 0, 0.0
 
     async def shards() -> None:
-        nonlocal custom, judge, size
+        nonlocal custom, judge, size, peak
         for _ in range(SHARDS):
             online = Candidate("online", PolicySource.ONLINE)
-            found = scored(await compute(score, message(given, online, custom, judge=judge), 3600.0))
+            answer = await compute(measured, message(given, online, custom, judge=judge), 3600.0)
+            held, data = msgspec.msgpack.decode(answer, type=tuple[float, bytes])
+            found, peak = scored(data), max(peak, held)
             custom, judge = msgspec.structs.replace(custom, model=found.models["mine"]), found.judge
             size += sum(map(len, found.scores.values()))
 
     asyncio.run(shards())
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
         f"{SHARDS * SHARD:,} events in shards of {SHARD:,}: a process holds {peak:.0f} MiB at most (goal below 1024);"
     )
