@@ -139,14 +139,14 @@ async def begin(blobs: Blobs, loop_id: str, job_id: str, now: float) -> None:
     await change(blobs, loop_id, job_id, begun)
 
 
-async def fail(blobs: Blobs, loop_id: str, job_id: str, why: str, now: float) -> None:
-    """Note that a job's piece has failed, and what went wrong; after so many failures the job has."""
+async def fail(blobs: Blobs, loop_id: str, job_id: str, why: str, now: float) -> Record | None:
+    """Note that a job's piece has failed, and what went wrong; after so many failures the job has. Returns the job."""
 
     def failed(record: Record) -> Record:
         worse = msgspec.structs.replace(record, error=why[:_TOLD], failures=record.failures + 1)
         return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
 
-    await change(blobs, loop_id, job_id, failed)
+    return await change(blobs, loop_id, job_id, failed)
 
 
 async def _read(blobs: Blobs, loop_id: str, job_id: str) -> tuple[Record | None, str | None]:

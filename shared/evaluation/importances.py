@@ -31,8 +31,6 @@ AGAIN: Final = 900.0
 """Seconds after which what does not stand is sent again: a message may be lost, though hardly ever is."""
 VAIN: Final = 3
 """Times that it is sent again before the job has timed out."""
-FAILURES: Final = 3
-"""Failures, other than storage that does not answer, before the job has failed."""
 LASTS: Final = 1800.0
 """Seconds that it may take in a process of its own."""
 
@@ -174,28 +172,17 @@ class Importances:
         record = await jobs.get(self._blobs, loop_id, job_id)
         if plan is None or record is None or not (record.running or record.status is Status.SUCCEEDED):
             return
-
-        def begun(held: Record) -> Record:
-            return held if held.started else msgspec.structs.replace(held, started=now)
-
-        await jobs.change(self._blobs, loop_id, job_id, begun)
+        await jobs.begin(self._blobs, loop_id, job_id, now)
         try:
             done = await self._apart(await asked.gather(self._blobs, loop_id, plan))
         except Unavailable:
             raise
         except (StorageError, ChildError, TimeoutError) as e:
-            await self._note_failure(loop_id, job_id, str(e) or type(e).__name__, now)
+            record = await jobs.fail(self._blobs, loop_id, job_id, str(e) or type(e).__name__, now)
+            if record is not None and not record.running:
+                await self.settle(loop_id, record)
             raise
         await self._finish(loop_id, plan, msgspec.msgpack.decode(done, type=Weighed), now)
-
-    async def _note_failure(self, loop_id: str, job_id: str, why: str, now: float) -> None:
-        def failed(record: Record) -> Record:
-            worse = msgspec.structs.replace(record, error=why[:2000], failures=record.failures + 1)
-            return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
-
-        record = await jobs.change(self._blobs, loop_id, job_id, failed)
-        if record is not None and not record.running:
-            await self.settle(loop_id, record)
 
     async def _finish(self, loop_id: str, plan: Asked, weighed: Weighed, now: float) -> None:
         """Write what came of it."""

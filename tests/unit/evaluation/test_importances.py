@@ -15,7 +15,7 @@ from shared.contract.evaluations import Status
 from shared.contract.versions import Version
 from shared.evaluation import asked, importances, resources
 from shared.evaluation.importance import Task, Weighed, weigh
-from shared.evaluation.importances import AGAIN, FAILURES, VAIN, Importances, Weighing
+from shared.evaluation.importances import AGAIN, VAIN, Importances, Weighing
 from shared.evaluation.resources import FeatureImportance
 from shared.log import joined
 from shared.log.buckets import Waits
@@ -258,18 +258,18 @@ async def test_where_nobody_else_may_the_timer_does_it(world: World) -> None:
 async def test_what_fails_is_tried_again_and_then_has_failed(world: World) -> None:
     await world.begin()
 
-    for n in range(FAILURES):
+    for n in range(jobs.FAILURES):
         assert (await world.record()).failures == n
         with pytest.raises(ChildError):
             await world.instance(broken).take(world.sent[0], NOW + n)
 
     held, record = await world.held(), await world.record()
     assert held is not None
-    assert (held.status, record.status, record.ended) == (Status.FAILED, Status.FAILED, NOW + FAILURES - 1)
+    assert (held.status, record.status, record.ended) == (Status.FAILED, Status.FAILED, NOW + jobs.FAILURES - 1)
     assert held.description == "code -11: it ended"
     assert await world.left() == []
     await world.instance().take(world.sent[0], NOW + 9)
-    assert world.computed == FAILURES
+    assert world.computed == jobs.FAILURES
 
 
 @pytest.mark.parametrize(
