@@ -56,6 +56,21 @@ def test_every_finding_is_documented_with_its_severity_and_no_other() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["operations.md", "map.md"])
+def test_no_table_tells_of_the_same_thing_twice(name: str) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / name).read_text(), re.MULTILINE)
+    told = [(table, names) for table in tables for row in table.splitlines()[2:] if (names := _names(row))]
+
+    assert told
+    assert [row for row in told if told.count(row) > 1] == []
+
+
+def _names(row: str) -> tuple[str, ...]:
+    """What a row is of, where its first cell is all code."""
+    cell = row.split("|")[1]
+    return () if re.sub(r"`[^`]*`", "", cell).strip(" ,") else tuple(re.findall(r"`[^`]*`", cell))
+
+
 def _matches(name: str, counted: set[str]) -> bool:
     return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in counted)
 
