@@ -26,7 +26,7 @@ resource spent 'Microsoft.Consumption/budgets@2023-11-01' = {
         enabled: true
         operator: 'GreaterThan'
         threshold: 100
-        thresholdType: 'Forecast'
+        thresholdType: 'Forecasted'
         contactEmails: emails
         contactRoles: ['Owner']
       }

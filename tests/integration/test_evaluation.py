@@ -186,8 +186,10 @@ def test_features_are_weighed_through_the_queue(served: Served) -> None:
     told = served.call("GET", f"/personalizer/featureImportances/what%20matters?{NEW}")
 
     assert told["status"] == "Succeeded", told
-    assert (told["featureScores"][0]["namespace"], told["featureScores"][0]["score"]) == ("FromUrl", 1.0)
-    assert told["featureScores"][0]["featureName"] == "weather"
+    # Which of the coffee itself lead depends on the policy that was found; what matters of the context does not.
+    scores = told["featureScores"]
+    assert scores[0]["score"] == 1.0
+    assert next(one["featureName"] for one in scores if one["namespace"] == "FromUrl") == "weather"
     report = served.call("GET", "/rankloop/v1/featureImportances/what%20matters")
     assert (report["learned"], report["events"]) == (EVENTS // 2, EVENTS // 2)
     assert report["features"][0]["loss"] > 5 * report["features"][0]["error"]

@@ -72,10 +72,8 @@ def test_a_loop_of_before_has_personalizers_limits() -> None:
     ("lowest", "highest", "ends"),
     [(None, None, (-1.0, 1.0)), (0.0, None, (0.0, 1.0)), (None, 1e6, (-1.0, 1e6)), (-1e6, -5.0, (-1e6, -5.0))],
 )
-def test_rewards_may_have_another_range(
-    lowest: float | None, highest: float | None, range_: tuple[float, float]
-) -> None:
-    assert limits.put_rewards(lowest, highest, (-1.0, 1.0)) == range_
+def test_rewards_may_have_another_range(lowest: float | None, highest: float | None, ends: tuple[float, float]) -> None:
+    assert limits.put_rewards(lowest, highest, (-1.0, 1.0)) == ends
 
 
 @pytest.mark.parametrize(
