@@ -74,7 +74,9 @@ async def test_four_workers_make_a_new_model_though_one_is_killed(
 
         workers: list[subprocess.Popen[bytes]] = []
         try:
-            workers += [start(setting, folder, int(n == 0)) for n in range(WORKERS)]
+            workers.append(start(setting, folder, 1))
+            workers[0].wait(PATIENCE)  # or the others might have done all before it has begun
+            workers += [start(setting, folder, 0) for _ in range(WORKERS - 1)]
             deadline, given_back = time.monotonic() + PATIENCE, 0
             while True:
                 (job_id,) = await jobs.newest(storage.blobs, loop.id)
