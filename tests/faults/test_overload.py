@@ -54,11 +54,6 @@ class Flood(threading.Thread):
         self._over.set()
         self.join()
 
-    @property
-    def refused(self) -> float:
-        """The share of calls that were."""
-        return self.answers[503] / self.answers.total()
-
     async def _run(self) -> None:
         timeout, connector = aiohttp.ClientTimeout(total=PATIENCE), aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
@@ -141,7 +136,8 @@ def test_a_flood_of_one_loop_is_turned_away_and_nothing_is_lost(
     for flood in (hog, guest):
         assert flood.problems == []
         assert set(flood.answers) <= {201, 204, 503}
-    assert guest.refused < hog.refused / 3, "the other loop was starved"
+    assert guest.answers[503] < guest.answers.total() / 10, "the other loop was starved"
+    assert guest.answers[201] >= GUESTS
     assert most < MEMORY
     assert answered > 2, "health does not answer"
     assert counters["calls.turned_away"] == refused, "it goes on after the flood"
