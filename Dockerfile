@@ -9,6 +9,7 @@ RUN pip --python /venv/bin/python install --constraint requirements-local.txt uv
 FROM python:3.13-slim-bookworm
 # At info, the local host would log the keys of its own routes.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RANKLOOP_DATA=/tmp/rankloop RANKLOOP_LOG_LEVEL=warning
+ENV AzureWebJobsDisableHomepage=true
 WORKDIR /app
 COPY --from=packages /venv /venv
 COPY . ./

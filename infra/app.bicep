@@ -129,6 +129,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
         RANKLOOP_KEY: '@Microsoft.KeyVault(SecretUri=${secrets}/deployment-key)'
         // Addresses and no key: the app shows its identity. An account's name would do in the public cloud alone.
         RANKLOOP_STORAGE: 'BlobEndpoint=${storage.properties.primaryEndpoints.blob};QueueEndpoint=${storage.properties.primaryEndpoints.queue};TableEndpoint=${storage.properties.primaryEndpoints.table}'
+        // The host's own page would stand before ours.
+        AzureWebJobsDisableHomepage: 'true'
         AzureWebJobsStorage__credential: 'managedidentity'
         AzureWebJobsStorage__clientId: identity.clientId
         AzureWebJobsStorage__blobServiceUri: storage.properties.primaryEndpoints.blob

@@ -65,6 +65,7 @@ def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: 
         "AzureWebJobsStorage": storage,
         "RANKLOOP_KEY": key,
         "RANKLOOP_DATA": str(data),
+        "AzureWebJobsDisableHomepage": "true",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONUNBUFFERED": "1",
     }
@@ -127,7 +128,10 @@ class Run:
             with suppress(queue.Empty):
                 lines.get(timeout=_TICK_SECONDS)
                 endpoint = f"http://{HOST}:{self.settings.port}/"
-                print(f"Rankloop is ready: endpoint {endpoint} key {self.key} (Ctrl-C stops it)", flush=True)
+                print(
+                    f"Rankloop is ready: endpoint {endpoint} key {self.key} page {endpoint} (Ctrl-C stops it)",
+                    flush=True,
+                )
                 return
             if self.app.poll() is not None:
                 raise Problem(f"The app ended before it was ready (code {self.app.returncode}): see above.")

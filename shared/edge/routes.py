@@ -16,6 +16,7 @@ from shared.contract.evaluations import EVALUATION_CONTRACTS, FeatureImportanceC
 from shared.contract.requests import MultiSlotRankRequest, MultiSlotRewardRequest, RankRequest, RewardRequest
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, FROM_P2, FROM_P3, IN_PATH, ONLY_2022, Version
 from shared.edge import (
+    access,
     apprentice,
     configurations,
     erasures,
@@ -123,6 +124,7 @@ PERSONALIZER = (
 )
 """Personalizer's API: contract 1.3."""
 RANKLOOP = (
+    Route("GET", "access", access.get_access, READ),
     Route("GET", "health", health.get_health, READ),
     Route("GET", "limits", limits.get_limits, READ),
     Route("PUT", "limits", limits.put_limits, OWNER, body=limits.LimitsContract),

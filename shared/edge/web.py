@@ -15,6 +15,7 @@ import azure.functions as func
 from shared import app as running
 from shared.app import App
 from shared.contract.errors import ApiError, internal_error, overloaded, unavailable
+from shared.edge import page
 from shared.edge.calls import REQUEST_ID, Call, Reply
 from shared.edge.door import Leave, enter
 from shared.edge.routes import MAX_UPLOAD, find
@@ -26,7 +27,7 @@ DOCUMENT = "openapi.json"
 """The path of the API's description, which takes no key: it holds nothing secret."""
 _FIXED = {"x-content-type-options": "nosniff"}
 _NAMED = re.compile(r"(?i)(\b(?:events|subjects)/).*")
-_HOLE = re.compile(r"\{\*?(\w+)\}")
+_HOLE = re.compile(r"\{\*?(\w+)[^}]*\}")
 
 
 def handler(route: str) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
@@ -120,6 +121,8 @@ async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], pat
         from shared.edge import openapi  # a cold start need not pay for what few ask for
 
         return await asyncio.to_thread(openapi.reply, headers.get("if-none-match", ""))
+    if (shown := page.reply(req.method.upper(), path, headers)) is not None:
+        return shown
     found = find(req.method.upper(), path, req.params)
     try:
         loop = await app.loops.named(found.loop)

@@ -58,8 +58,9 @@ FORBIDDEN_SETTINGS = {
 }  # fmt: skip
 HOST_SETTINGS = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "APPLICATIONINSIGHTS_CONNECTION_STRING", "AZURE_CLIENT_ID",
-    "AZURE_TOKEN_CREDENTIALS", "AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__clientId",
-    "AzureWebJobsStorage__credential", "AzureWebJobsStorage__queueServiceUri", "AzureWebJobsStorage__tableServiceUri",
+    "AZURE_TOKEN_CREDENTIALS", "AzureWebJobsDisableHomepage", "AzureWebJobsStorage__blobServiceUri",
+    "AzureWebJobsStorage__clientId", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__queueServiceUri",
+    "AzureWebJobsStorage__tableServiceUri",
 }  # fmt: skip
 """Read by the Functions host and the Azure SDKs, not by our code."""
 NAMES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn", "work_fn")
+TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_fn", "ui_fn", "work_fn")
 
 LAYERS = (
     ("shared.child", "shared.contract", "shared.counters", "shared.storage"),

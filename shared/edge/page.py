@@ -1,0 +1,107 @@
+"""Turns the path of the page, or of one of its files, into the answer that holds it.
+
+What is served is listed here, so that no path from outside ever names a file. None of it is secret: the page is empty
+until it has a key, and then shows what the API gives (docs/adr/0041).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shared.contract.errors import ApiError
+from shared.edge.calls import Reply
+
+_FOLDER = Path(__file__).resolve().parents[2] / "ui_fn" / "static"
+_PAGE = re.compile(r"(loops/[^/]+/?)?")
+_FILES = "page/"
+
+INDEX = "index.html"
+FILES: Final[Mapping[str, tuple[str, ...]]] = {
+    INDEX: (INDEX,),
+    # Joined, so that the first view takes few requests.
+    "page.css": ("vendor/pico-2.1.1.css", "vendor/uplot-1.6.32.css", "page.css"),
+    "preact.js": ("vendor/htm-preact-3.1.1.js",),
+    "uplot.js": ("vendor/uplot-1.6.32.js", "vendor/uplot-export.js"),
+    **{name: (name,) for name in ("page.js", "core.js", "parts.js")},
+    **{
+        f"views/{name}.js": (f"views/{name}.js",)
+        for name in ("now", "setup", "evaluations", "features", "models", "events", "try")
+    },
+}
+"""The files that are made of which others, by the name below `page/`."""
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS: Final = {
+    "content-security-policy": _POLICY,
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+    "vary": "Accept-Encoding",
+}
+
+
+class _File(NamedTuple):
+    type: str
+    plain: bytes
+    packed: bytes
+    tag: str
+
+
+def reply(method: str, path: str, headers: Mapping[str, str]) -> Reply | None:
+    """The answer to a GET or HEAD of the page or one of its files; None for a path that is none of them.
+
+    Args:
+        method: in upper case.
+        path: below the host, decoded, without a leading slash.
+        headers: of the call, by lower-case name.
+
+    Raises:
+        ApiError: ResourceNotFound, for a file that the page does not have.
+    """
+    if method not in ("GET", "HEAD"):
+        return None
+    if _PAGE.fullmatch(path):
+        name = INDEX
+    elif path.startswith(_FILES):
+        name = path[len(_FILES) :]
+    else:
+        return None
+    if name not in FILES:
+        raise ApiError("ResourceNotFound", f"The page has no file {name[:256]!r}.")
+    return _answer(_read(name), headers)
+
+
+def _answer(file: _File, headers: Mapping[str, str]) -> Reply:
+    packed = "gzip" in headers.get("accept-encoding", "").lower()
+    tag = f'"{file.tag}{"-gzip" if packed else ""}"'
+    answered = {**_HEADERS, "etag": tag}
+    if tag in headers.get("if-none-match", ""):
+        return Reply(304, headers=answered)
+    if packed:
+        answered["content-encoding"] = "gzip"
+    return Reply(200, file.packed if packed else file.plain, answered, file.type)
+
+
+@cache
+def _read(name: str) -> _File:
+    """A file as it is sent: read and packed once a process."""
+    plain = b"".join((_FOLDER / part).read_bytes() for part in FILES[name])
+    kind = f"{_TYPES[Path(name).suffix]}; charset=utf-8"
+    return _File(kind, plain, gzip.compress(plain, 9, mtime=0), hashlib.sha256(plain).hexdigest()[:32])

@@ -1,0 +1,160 @@
+// Turns what a view asks for into calls of the API, and the address's fragment into which view is shown and how.
+
+import { useCallback, useEffect, useRef, useState } from "/page/preact.js";
+
+/** Who is signed in. It lives in memory alone: a reload, or closing the page, forgets the key. */
+export const session = { loop: loopOf(location.pathname), key: "", token: null, access: null };
+
+/** The loop that the page's own address names; the default one has the deployment's address. */
+export function loopOf(path) {
+  const found = /^\/loops\/([^/]+)/.exec(path);
+  return found ? decodeURIComponent(found[1]) : "default";
+}
+
+/** Where a loop's page is. */
+export const pageOf = (loop) => (loop === "default" ? "/" : `/loops/${encodeURIComponent(loop)}/`);
+
+/** The address that SDKs are given for a loop, with a slash at its end. */
+export const endpointOf = (loop) => location.origin + pageOf(loop);
+
+/** A refusal or a fault, as the API tells it. `status` is 0 where no answer came at all. */
+export class ApiFailure extends Error {
+  constructor(status, code, message, target) {
+    super(message);
+    Object.assign(this, { status, code, target });
+  }
+}
+
+/**
+ * Call the API of the loop that is shown.
+ *
+ * path: below `rankloop/v1/`, or one that starts with `personalizer/`; each id in it encoded by the caller.
+ * options: method; query (an object; members without a value are left out); body (sent as JSON, or as it is where it is
+ *   a Blob); headers; raw (true for the Response itself); signal; loop (another one than that which is shown).
+ * Returns the decoded answer, or null for an empty one; throws ApiFailure.
+ */
+export async function api(path, { method = "GET", query, body, headers = {}, raw, signal, loop = session.loop } = {}) {
+  const below = path.startsWith("personalizer/") ? path : `rankloop/v1/${path}`;
+  const address = new URL(endpointOf(loop) + below);
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, value);
+  }
+  const sent = { ...headers };
+  if (session.token) sent.Authorization = `Bearer ${await session.token()}`;
+  else sent["Ocp-Apim-Subscription-Key"] = session.key;
+  const isFile = body instanceof Blob;
+  if (body !== undefined && !isFile) sent["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(address, {
+      method,
+      headers: sent,
+      body: body === undefined || isFile ? body : JSON.stringify(body),
+      signal,
+      cache: "no-store",
+      redirect: "error",
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiFailure(0, "NoAnswer", "No answer came: the deployment, or the way to it, is down.");
+  }
+  if (!response.ok) throw await failureOf(response);
+  if (raw) return response;
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+async function failureOf(response) {
+  let told = {};
+  try {
+    told = (await response.json()).error ?? {};
+  } catch {
+    // Not ours: a proxy's, or the host's own.
+  }
+  const message = told.message || `The answer was ${response.status} ${response.statusText}`.trim();
+  return new ApiFailure(response.status, told.code || response.headers.get("x-ms-error-code"), message, told.target);
+}
+
+/** Personalizer's latest version of the API, for the query of the paths that take one. */
+export const LATEST = { "api-version": "2022-09-01-preview" };
+
+/** All pages of a list, one after the other, `most` elements at most. */
+export async function all(path, { query, most = 1000 } = {}) {
+  const found = [];
+  let page = await api(path, { query });
+  for (;;) {
+    found.push(...page.value);
+    const next = page.nextLink ?? page["@nextLink"];
+    if (!next || found.length >= most) return found;
+    page = await api(path, { query: { ...query, ...Object.fromEntries(new URL(next).searchParams) } });
+  }
+}
+
+/**
+ * Something that is loaded, and loaded again.
+ *
+ * load: async (signal) => data.
+ * deps: with others it is something else, which is loaded from the start.
+ * every: seconds after which it is loaded again while the page is in sight; 0 for never.
+ * Returns {data, error, loading, stale, at, reload}: `stale` says that the latest try failed and `data` is of `at`.
+ */
+export function useData(load, deps, { every = 0 } = {}) {
+  const [held, setHeld] = useState({ loading: true });
+  const running = useRef(null);
+  const start = useCallback(async () => {
+    running.current?.abort();
+    const mine = (running.current = new AbortController());
+    setHeld((was) => ({ ...was, loading: true }));
+    try {
+      const data = await load(mine.signal);
+      if (!mine.signal.aborted) setHeld({ data, at: new Date(), loading: false });
+    } catch (error) {
+      if (!mine.signal.aborted) setHeld((was) => ({ ...was, error, loading: false, stale: was.data !== undefined }));
+    }
+  }, deps);
+  useEffect(() => {
+    setHeld({ loading: true });
+    start();
+    return () => running.current?.abort();
+  }, [start]);
+  useEffect(() => {
+    if (!every) return undefined;
+    const timer = setInterval(() => document.hidden || start(), every * 1000);
+    return () => clearInterval(timer);
+  }, [start, every]);
+  return { ...held, reload: start };
+}
+
+/** What the fragment says: `#/events?id=a` is {view: "events", state: {id: "a"}}. */
+export function readHash() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  return { view: path || "now", state: Object.fromEntries(new URLSearchParams(query ?? "")) };
+}
+
+/** The fragment of a view in a state. */
+export function hashOf(view, state = {}) {
+  const kept = Object.entries(state).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const query = new URLSearchParams(kept).toString();
+  return `#/${view}${query ? `?${query}` : ""}`;
+}
+
+/** Show a view in a state; with `replace` the step back skips what was shown before. */
+export function go(view, state = {}, { replace = false } = {}) {
+  if (replace) {
+    history.replaceState(null, "", hashOf(view, state));
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  } else {
+    location.hash = hashOf(view, state);
+  }
+}
+
+/** What the fragment says, now and whenever it changes. */
+export function useHash() {
+  const [shown, setShown] = useState(readHash);
+  useEffect(() => {
+    const read = () => setShown(readHash());
+    addEventListener("hashchange", read);
+    return () => removeEventListener("hashchange", read);
+  }, []);
+  return shown;
+}

@@ -1,0 +1,171 @@
+// Turns a key into the page of a loop: signing in, the way from view to view, light and dark.
+
+import { html, render, useEffect, useRef, useState } from "/page/preact.js";
+import { ApiFailure, api, go, hashOf, loopOf, pageOf, session, useHash } from "/page/core.js";
+
+const VIEWS = {
+  now: "Now",
+  features: "Features",
+  evaluations: "Evaluations",
+  models: "Models",
+  events: "Events",
+  setup: "Setup",
+  try: "Try it",
+};
+
+let show = () => {};
+
+function Page() {
+  const [shown, setShown] = useState({ access: null, said: "" });
+  show = (access, said = "") => setShown({ access, said });
+  useEffect(() => {
+    const follow = () => {
+      if (loopOf(location.pathname) !== session.loop && session.access) open(loopOf(location.pathname));
+    };
+    addEventListener("popstate", follow);
+    return () => removeEventListener("popstate", follow);
+  }, []);
+  if (!shown.access) return html`<${SignIn} said=${shown.said} />`;
+  return html`<${Loop} key=${shown.access.loop} access=${shown.access} />`;
+}
+
+/** Forget the key, and ask for one. */
+export function signOut(said = "") {
+  Object.assign(session, { key: "", token: null, access: null });
+  show(null, said);
+}
+
+/** Show a loop with the key that there is: another loop, or the same one after its keys or names have changed. */
+export async function open(loop) {
+  session.loop = loop;
+  try {
+    session.access = await api("access");
+    show(session.access);
+  } catch (error) {
+    signOut(refused(error));
+  }
+}
+
+function SignIn({ said }) {
+  const [failure, setFailure] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
+  const enter = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    session.key = field.current.value.trim();
+    try {
+      session.access = await api("access");
+      show(session.access);
+    } catch (error) {
+      session.key = "";
+      setFailure(error);
+      setBusy(false);
+      field.current.select();
+    }
+  };
+  return html`<main class="signin">
+    <h1>Rankloop</h1>
+    <p>
+      Loop <strong>${session.loop}</strong>. A key of this loop opens it, and so does the deployment's key
+      (<code>make run</code> prints it). It is kept in this tab's memory, and forgotten when you close or reload it.
+    </p>
+    ${said && html`<p role="status">${said}</p>`}
+    <form onSubmit=${enter}>
+      <label>
+        Key
+        <input ref=${field} type="password" name="key" autocomplete="off" spellcheck="false" required
+          aria-invalid=${failure ? "true" : undefined} aria-describedby="signin-failure" />
+      </label>
+      <p id="signin-failure" role="alert" class="failure">${failure && refused(failure)}</p>
+      <button type="submit" aria-busy=${busy}>Open</button>
+    </form>
+  </main>`;
+}
+
+function refused(failure) {
+  if (!(failure instanceof ApiFailure)) return String(failure);
+  if (failure.status === 401) return "This is no key of this loop, nor the deployment's.";
+  if (failure.status === 404) return `${failure.message} See the address of this page.`;
+  return failure.message;
+}
+
+function Loop({ access }) {
+  const { view, state } = useHash();
+  const may = Object.fromEntries(["call", "read", "manage", "owner"].map((role) => [role, access.roles.includes(role)]));
+  const name = view in VIEWS ? view : "now";
+  useEffect(() => {
+    document.title = `${VIEWS[name]} · ${access.loop} · Rankloop`;
+  }, [name, access.loop]);
+  return html`
+    <a class="skip" href="#content" onClick=${toContent}>To the content</a>
+    <header class="top">
+      <strong class="brand">Rankloop</strong>
+      <${Loops} access=${access} />
+      <nav aria-label="Views">
+        <ul>
+          ${Object.entries(VIEWS).map(
+            ([key, label]) =>
+              html`<li key=${key}><a href=${hashOf(key)} aria-current=${key === name ? "page" : undefined}>${label}</a></li>`,
+          )}
+        </ul>
+      </nav>
+      <div class="tools">
+        ${!may.manage && html`<span class="badge" title="Whoever opened this page may look, and change nothing.">read only</span>`}
+        <${Theme} />
+        <button type="button" class="quiet" onClick=${() => signOut()}>Sign out</button>
+      </div>
+    </header>
+    <main id="content" tabindex="-1"><${Shell} key=${name} name=${name} view=${{ loop: access.loop, may, state, go }} /></main>
+  `;
+}
+
+function toContent(event) {
+  event.preventDefault();
+  document.getElementById("content").focus();
+}
+
+function Loops({ access }) {
+  if (access.loops.length < 2) return html`<span class="loop" title="The loop that is shown">${access.loop}</span>`;
+  // Another loop is another page: the key is taken along in memory, so that no address ever holds it.
+  const change = (event) => {
+    history.pushState(null, "", pageOf(event.target.value) + location.hash);
+    open(event.target.value);
+  };
+  return html`<select class="loop" aria-label="Loop" value=${access.loop} onChange=${change}>
+    ${access.loops.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
+  </select>`;
+}
+
+function Theme() {
+  const chosen = () => document.documentElement.dataset.theme;
+  const [theme, setTheme] = useState(chosen);
+  const dark = theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const turn = () => {
+    document.documentElement.dataset.theme = dark ? "light" : "dark";
+    setTheme(chosen());
+    dispatchEvent(new Event("rankloop:theme"));
+  };
+  return html`<button type="button" class="quiet" onClick=${turn} aria-label=${dark ? "Light colours" : "Dark colours"}>
+    ${dark ? "☀" : "☾"}
+  </button>`;
+}
+
+/** A view, once its module is there. */
+function Shell({ name, view }) {
+  const [loaded, setLoaded] = useState({});
+  useEffect(() => {
+    import(`/page/views/${name}.js`).then(
+      (module) => setLoaded({ View: module.default }),
+      () => setLoaded({ failed: true }),
+    );
+  }, [name]);
+  if (loaded.failed) {
+    return html`<p role="alert">This part of the page could not be loaded. <a href="" onClick=${() => location.reload()}>Reload the page.</a></p>`;
+  }
+  if (!loaded.View) return html`<p aria-busy="true">Loading ${VIEWS[name]}</p>`;
+  return html`<${loaded.View} ...${view} />`;
+}
+
+render(html`<${Page} />`, document.body.appendChild(document.createElement("div")));
