@@ -83,5 +83,5 @@ soak: ## Kill instances for an hour (SOAK_SECONDS) or 2000 times (SOAK_KILLS), d
 		$(VENV_PYTHON) -m pytest -q tests/faults/test_crash.py $(ARGS)
 
 clean: ## Remove what set-up and tools made; the data folder stays
-	rm -rf .venv node_modules tests/contract/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv node_modules tests/*/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

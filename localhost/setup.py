@@ -30,7 +30,10 @@ RUNTIME_FILE = "requirements-runtime-test.txt"
 NODE_FILES = ["package.json", "package-lock.json"]
 # Folders with packages of their own, by what each holds.
 RUN_NODE = {"Azurite": "."}
-DEV_NODE = {**RUN_NODE, "Microsoft's JavaScript SDKs": "tests/contract/js"}
+DEV_NODE = {**RUN_NODE, "Microsoft's JavaScript SDKs": "tests/contract/js", "axe-core": "tests/ui/js"}
+# The browser that the tests of the page drive, by the names that it has; Debian's is installed where there is none.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_PACKAGES = ("chromium", "fonts-dejavu-core")
 
 PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
 NO_NETWORK_SIGNS = (
@@ -120,6 +123,22 @@ def set_up(mode: str) -> None:
         if not is_current(stamp, files, ""):
             install_node_packages(title, folder)
             stamp.write_text(digest(files, ""))
+
+    if mode == "dev" and not any(map(shutil.which, BROWSERS)):
+        install_browser()
+
+
+def install_browser() -> None:
+    """Install Chromium with Debian's tools; without them say so, since the tests of the page will fail."""
+    apt = shutil.which("apt-get")
+    rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if apt is None or (rights and shutil.which(rights[0]) is None):
+        print(f"There is no {BROWSERS[0]} here: install it, or the tests of the page fail.", flush=True)
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    failed = f"{BROWSERS[0].title()} could not be installed"
+    step("Debian's list of packages", [*rights, apt, "update"], failed, environment)
+    step("Chromium", [*rights, apt, "install", "-y", "--no-install-recommends", *BROWSER_PACKAGES], failed, environment)
 
 
 def is_current(stamp: Path, files: list[str], version: str) -> bool:

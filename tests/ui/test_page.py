@@ -1,0 +1,125 @@
+"""The shell of the page: its files, signing in, the way from view to view."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared.edge.page import FILES
+from tests.integration.served import ROOT
+from tests.ui.conftest import NARROW, WIDE, OpenPage, obstacles
+from tests.ui.deployment import Deployment
+
+STATIC = ROOT / "ui_fn" / "static"
+VIEWS = ("Now", "Features", "Evaluations", "Models", "Events", "Setup", "Try it")
+
+
+def test_what_is_vendored_is_what_was_published_with_its_licence() -> None:
+    vendor = STATIC / "vendor"
+    listed = dict(line.split()[::-1] for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    parts = {part for parts in FILES.values() for part in parts if part.startswith("vendor/")}
+
+    assert {f"vendor/{name}" for name in listed} == parts - {"vendor/uplot-export.js"}
+    for name, wanted in listed.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == wanted
+    for name in ("htm", "pico", "preact", "uplot"):
+        assert "licen" in (vendor / f"{name}.LICENSE.txt").read_text().lower()
+
+
+def test_every_file_that_the_page_names_is_served_and_no_other_exists() -> None:
+    named = set()
+    for path in STATIC.rglob("*"):
+        if path.suffix in (".js", ".html") and path.parent.name != "vendor":
+            named |= set(re.findall(r'"/page/([a-z0-9./-]+)"', path.read_text()))
+    own = {
+        str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file() and path.parent.name != "vendor"
+    }
+
+    assert named <= set(FILES)
+    assert own == {part for parts in FILES.values() for part in parts if not part.startswith("vendor/")}
+
+
+def test_the_page_is_nothing_without_a_key(open_page: OpenPage) -> None:
+    page = open_page(key="a wrong one", expected=("401",))
+
+    expect(page.get_by_role("alert")).to_contain_text("no key of this loop")
+    expect(page.get_by_role("navigation")).to_have_count(0)
+    page.get_by_label("Key").fill("")
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_a_key_is_forgotten_when_the_page_is_loaded_again(open_page: OpenPage) -> None:
+    page = open_page()
+    expect(page.get_by_role("navigation")).to_be_visible()
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+    page.reload()
+
+    expect(page.get_by_label("Key")).to_have_value("")
+
+
+def test_a_loops_key_opens_its_page_alone(open_page: OpenPage, deployment: Deployment) -> None:
+    made = deployment.call("POST", "loops", {"name": "page-key"})
+    key = made["keys"]["key1"]
+
+    page = open_page("/loops/page-key/", key=key)
+    expect(page.locator(".loop")).to_have_text("page-key")
+    other = open_page("/", key=key, expected=("401",))
+    expect(other.get_by_role("alert")).to_contain_text("no key of this loop")
+
+
+def test_another_loop_is_a_step_that_can_be_taken_back(open_page: OpenPage, deployment: Deployment) -> None:
+    deployment.call("POST", "loops", {"name": "page-switch"})
+    page = open_page("/#/setup")
+
+    page.get_by_label("Loop", exact=True).select_option("page-switch")
+    expect(page).to_have_url(f"{deployment.address}/loops/page-switch/#/setup")
+    expect(page.get_by_label("Loop", exact=True)).to_have_value("page-switch")
+    page.go_back()
+    expect(page.get_by_label("Loop", exact=True)).to_have_value("default")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, width: int) -> None:
+    page = open_page(dark=dark, width=width)
+
+    for name in VIEWS:
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("link", name=name, exact=True)).to_have_attribute("aria-current", "page")
+        settled(page)
+        assert obstacles(page) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is cut off"
+
+
+def test_colours_can_be_turned(open_page: OpenPage) -> None:
+    page = open_page()
+    ground = "getComputedStyle(document.documentElement).getPropertyValue('--ink')"
+    light = page.evaluate(ground)
+
+    page.get_by_role("button", name="Dark colours").click()
+
+    assert page.evaluate(ground) != light
+    page.get_by_role("button", name="Light colours").click()
+    assert page.evaluate(ground) == light
+
+
+def test_a_keyboard_is_enough_to_go_from_view_to_view(open_page: OpenPage) -> None:
+    page = open_page()
+    page.get_by_role("link", name="Now", exact=True).wait_for()
+
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("To the content")
+    page.keyboard.press("Enter")
+    expect(page.locator("#content")).to_be_focused()
+    page.get_by_role("link", name="Models", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_title(re.compile("Models"))
+
+
+def settled(page: Page) -> None:
+    """Wait until nothing is loading."""
+    page.wait_for_function("document.querySelector('main h2') && !document.querySelector('main [aria-busy=true]')")
