@@ -18,8 +18,8 @@ from localhost.azurite import node  # noqa: E402 - a file outside the packages f
 
 # The order in which one constrains the next.
 NAMES = ["requirements", "requirements-local", "requirements-dev"]
-PACKAGES = (".", "tests/contract/js")
-"""Where package.json and its lock are: what `make run` needs, and the SDKs that the tests call."""
+PACKAGES = (".", "tests/contract/js", "tests/ui/js")
+"""Where package.json and its lock are: what `make run` needs, the SDKs that the tests call, and axe-core."""
 FLAGS = (
     "--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-annotate --no-header --quiet"
 )

@@ -26,6 +26,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(setup, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(setup, "BROWSERS", ("python3",))  # as if there were one on any machine
     (tmp_path / ".venv").mkdir()
     return tmp_path
 
@@ -51,7 +52,8 @@ def test_run_installs_nothing_that_only_tests_need(clone: Path, steps: list[str]
     assert not stamp.exists()
     setup.set_up("dev")
     assert stamp.exists()
-    assert steps[2:] == ["Python packages", "Azure's own Python worker", "Microsoft's JavaScript SDKs"]
+    wanted = ["Python packages", "Azure's own Python worker", "Microsoft's JavaScript SDKs", "axe-core"]
+    assert steps[2:] == wanted
 
 
 def test_dev_needs_more_than_run_and_covers_it(steps: list[str]) -> None:
@@ -59,7 +61,55 @@ def test_dev_needs_more_than_run_and_covers_it(steps: list[str]) -> None:
     setup.set_up("run")
     setup.set_up("dev")
 
-    assert steps == ["Python packages", "Azure's own Python worker", "Azurite", "Microsoft's JavaScript SDKs"]
+    assert steps == [
+        "Python packages",
+        "Azure's own Python worker",
+        "Azurite",
+        "Microsoft's JavaScript SDKs",
+        "axe-core",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("user", "tools", "rights"), [(0, {"apt-get"}, []), (1000, {"apt-get", "sudo"}, ["sudo", "-n"])]
+)
+def test_a_browser_is_installed_where_there_is_none(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, user: int, tools: set[str], rights: list[str]
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(setup, "step", lambda title, command, *rest: commands.append(command))
+    monkeypatch.setattr(setup, "BROWSERS", ("no-such-browser",))
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
+    monkeypatch.setattr(setup.os, "geteuid", lambda: user)
+
+    setup.set_up("run")
+    assert not any("/bin/apt-get" in command for command in commands)
+    setup.set_up("dev")
+
+    apt = [command for command in commands if "/bin/apt-get" in command]
+    assert [command[: len(rights) + 2] for command in apt] == [
+        [*rights, "/bin/apt-get", step] for step in ("update", "install")
+    ]
+    assert apt[-1][-len(setup.BROWSER_PACKAGES) :] == list(setup.BROWSER_PACKAGES)
+
+
+@pytest.mark.parametrize(("user", "tools"), [(0, set()), (1000, {"apt-get"})])
+def test_a_browser_that_cannot_be_installed_is_told_of(
+    clone: Path,
+    steps: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    user: int,
+    tools: set[str],
+) -> None:
+    monkeypatch.setattr(setup, "BROWSERS", ("no-such-browser",))
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
+    monkeypatch.setattr(setup.os, "geteuid", lambda: user)
+
+    setup.set_up("dev")
+
+    assert "Chromium" not in steps
+    assert "no-such-browser" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -91,7 +141,7 @@ def test_npm_is_told_which_folder(clone: Path, monkeypatch: pytest.MonkeyPatch) 
 
     npm = [command for command in commands if "ci" in command]
     prefixes = [part for command in npm for part in command if part.startswith("--prefix=")]
-    assert prefixes == [f"--prefix={clone}", f"--prefix={clone / 'tests/contract/js'}"]
+    assert prefixes == [f"--prefix={clone / folder}" for folder in (".", "tests/contract/js", "tests/ui/js")]
     assert all("--ignore-scripts" in command for command in npm)
 
 
@@ -198,8 +248,8 @@ def test_the_locks_name_no_index_and_no_registry() -> None:
     for file in setup.ROOT.glob("requirements*.txt"):
         assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", file.read_text()), file.name
     locks = [setup.ROOT / folder / "package-lock.json" for folder in setup.DEV_NODE.values()]
-    azurite, sdks = (json.loads(lock.read_text())["packages"] for lock in locks)
-    assert not any("resolved" in package for package in [*azurite.values(), *sdks.values()])
+    azurite, sdks, axe = (json.loads(lock.read_text())["packages"] for lock in locks)
+    assert not any("resolved" in package for package in [*azurite.values(), *sdks.values(), *axe.values()])
     assert azurite["node_modules/azurite"]["version"] == "3.36.0"
     assert sdks["node_modules/@azure/cognitiveservices-personalizer"]["version"] == "2.0.1"
     assert sdks["node_modules/@azure-rest/ai-personalizer"]["version"] == "1.0.0-beta.1"
