@@ -6,13 +6,11 @@ That is the feature's weight times its value, its sign turned, since VW learns c
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from shared.learning import crossing, named
 from shared.learning.crossing import Places
@@ -24,6 +22,8 @@ _SHAPES: Final = 16
 """Kinds of actions whose combinations are remembered."""
 _KEPT: Final = 2_000
 """Actions and contexts whose features are remembered: the same ones come back with many calls."""
+_LONGEST: Final = 4_096
+"""Bytes of one that is remembered."""
 
 
 Share = tuple[str, float]
@@ -35,19 +35,18 @@ class _Part(NamedTuple):
     """The features of an action, or of the context.
 
     Attributes:
-        names, before: of each, and how it stands before others in a combination.
+        names: of each.
         initials: of their namespaces.
         hashes, values: as arrays.
     """
 
     names: list[str]
-    before: list[str]
     initials: str
     hashes: bytes
     values: bytes
 
 
-_NO_HASH, _NO_VALUE = array("Q", [0]).tobytes(), array("d", [1.0]).tobytes()
+_NO_HASH, _NO_VALUE = array("Q", [0]).tobytes(), array("f", [1.0]).tobytes()
 """Those of no feature; see `crossing.combinations`."""
 
 
@@ -60,7 +59,7 @@ class Explainer:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._part = lru_cache(_KEPT)(self._read)
+        self._remembered = lru_cache(_KEPT)(self._read)
         self._columns = lru_cache(_SHAPES)(self._combined)
 
     def shares(self, context: bytes, action: bytes, shown: int | None = None, most: int = MOST) -> list[Share] | None:
@@ -82,13 +81,22 @@ class Explainer:
         if columns is None:
             return None
         hashes = np.frombuffer(own.hashes + shared.hashes + _NO_HASH, np.uint64)
-        values = np.frombuffer(own.values + shared.values + _NO_VALUE)
-        scores = self._table.weights(hashes, columns) * values.take(columns[0])
-        for column in columns[1:]:
+        values = np.frombuffer(own.values + shared.values + _NO_VALUE, np.float32)
+        scores = self._table.weights(hashes, columns)
+        for column in columns:
             scores *= values.take(column)
-        names, before = own.names + shared.names, [*own.before, *shared.before, ""]
-        strongest = _strongest(scores, columns, shown)
-        return [("".join([before[n] for n in of[:-1]]) + names[of[-1]], -score) for score, of in strongest]
+        strongest = np.abs(scores).argsort()[::-1][:shown]
+        names, found = own.names + shared.names, list[Share]()
+        for score, *of in zip(
+            scores.take(strongest).tolist(), *[column.take(strongest).tolist() for column in columns], strict=True
+        ):
+            if not score:
+                break  # as all that follow
+            found.append(("^".join([names[n] for n in of if n < len(names)]), -score))
+        return found
+
+    def _part(self, text: bytes) -> _Part:
+        return self._remembered(text) if len(text) <= _LONGEST else self._read(text)
 
     def _read(self, text: bytes) -> _Part:
         found = named.features(orjson.loads(text))
@@ -96,13 +104,11 @@ class Explainer:
         if self._table.kept or not self._table.ignored.isdisjoint(initials):
             found = [one for one, initial in zip(found, initials, strict=True) if self._seen(initial)]
             initials = "".join(filter(self._seen, initials))
-        names = [f"{namespace}.{name}" for namespace, name, _, _ in found]
         return _Part(
-            names,
-            [f"{name}^" for name in names],
+            [f"{namespace}.{name}" for namespace, name, _, _ in found],
             initials,
             array("Q", [self._table.hash(namespace, hashed) for namespace, _, hashed, _ in found]).tobytes(),
-            array("d", [value for _, _, _, value in found]).tobytes(),
+            array("f", [value for _, _, _, value in found]).tobytes(),
         )
 
     def _seen(self, initial: str) -> bool:
@@ -111,13 +117,3 @@ class Explainer:
 
     def _combined(self, initials: str, most: int) -> list[Places] | None:
         return crossing.combinations(self._table.interactions, initials, self._table.silent, most)
-
-
-def _strongest(
-    scores: NDArray[np.float64], columns: Sequence[Places], shown: int | None
-) -> list[tuple[float, tuple[int, ...]]]:
-    """The scores that are not zero, the largest first, whichever their sign; each with the features that it is of."""
-    picked = np.flatnonzero(scores) if shown is None else np.abs(scores).argpartition(-min(shown, len(scores)))[-shown:]
-    of = zip(*[column.take(picked).tolist() for column in columns], strict=True)
-    listed = zip(scores.take(picked).tolist(), of, strict=True)
-    return sorted([one for one in listed if one[0]], key=lambda one: abs(one[0]), reverse=True)

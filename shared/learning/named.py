@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 Feature = tuple[str, str, str | int, float]
@@ -11,6 +12,7 @@ from, a text that VW hashes or the index; and what it counts with, which is neve
 
 _BLANK: Final = str.maketrans(" \t:|", "____")
 """What VW writes in place of characters that its own text form gives a meaning; in values only."""
+_has_blank = re.compile(r"[ \t:|]").search  # which is asked in a tenth of the time that the translation takes
 
 
 def features(part: Any, namespace: str = " ") -> list[Feature]:
@@ -26,19 +28,22 @@ def features(part: Any, namespace: str = " ") -> list[Feature]:
 
 
 def _read(part: Any, namespace: str, found: list[Feature]) -> None:
-    if isinstance(part, dict):
+    # By the exact types that decoding makes: each explained ranking comes through here.
+    if type(part) is dict:
         for key, value in part.items():
             if key[:1] == "_":
                 continue
-            if isinstance(value, str):
-                found.append((namespace, key, key + value.translate(_BLANK), 1.0))
-            elif isinstance(value, dict | list):
+            kind = type(value)
+            if kind is str:
+                hashed = key + (value.translate(_BLANK) if _has_blank(value) else value)
+                found.append((namespace, key, hashed, 1.0))
+            elif kind is dict or kind is list:
                 _read(value, key, found)
             elif value:
                 found.append((namespace, key, key, float(value)))
     else:
         for index, item in enumerate(part):
-            if isinstance(item, dict):
+            if type(item) is dict:
                 _read(item, namespace, found)
             elif item:
                 found.append((namespace, f"[{index}]", index, float(item)))

@@ -47,6 +47,7 @@ class Table:
         self._workspace = workspace
         self._data = data
         self._size: int = workspace.num_weights()
+        self._mask = np.uint64(self._size - 1)
         self.additive = _OTHER.search(arguments) is None
         self.interactions: Sequence[str] = tuple(_CROSSINGS.findall(arguments))
         left_out = _LEFT_OUT.findall(arguments)
@@ -69,10 +70,12 @@ class Table:
             hashes: of the features, and a 0 behind them for no feature.
             columns: see `crossing.combinations`.
         """
-        places = hashes.take(columns[0])
+        combined = hashes.take(columns[0])
         for column in columns[1:]:
-            places = places * _PRIME ^ hashes.take(column)
-        places = (places & np.uint64(self._size - 1)).view(np.int64)
+            combined *= _PRIME
+            combined ^= hashes.take(column)
+        combined &= self._mask
+        places = combined.view(np.int64)
         if (known := self._known) is not None:
             return known.take(places)
         return np.array([self._weight(place) for place in places.tolist()], np.float32)
