@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.processes import cpu_seconds
 from localhost.azurite import Azurite
+from shared.child import cpu_seconds
 
 CALLERS = 32
 ROUNDS = 5

@@ -14,6 +14,8 @@ from typing import Any
 DEFAULT_BODY_LIMIT = 104_857_600
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _TRUE = frozenset({"1", "true", "yes", "on"})
+QUEUES_SETTING = "AzureFunctionsJobHost__extensions__queues__"
+"""What begins the app settings that the host takes in place of members of `extensions.queues` in host.json."""
 
 
 class StartError(Exception):
@@ -90,7 +92,7 @@ def load_config(app_dir: Path, environ: MutableMapping[str, str]) -> Config:
         cors_credentials=credentials,
         homepage=not is_true(environ.get("AzureWebJobsDisableHomepage")),
         decode_slash=is_true(environ.get("RANKLOOP_DECODE_SLASH", "1")),
-        queues=_queue_options(_section(extensions, "queues", "host.json")),
+        queues=_queue_options({**_section(extensions, "queues", "host.json"), **_queue_settings(environ)}),
     )
 
 
@@ -129,6 +131,13 @@ def _custom_headers(given: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]
         return tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in given.items())
     except (AttributeError, UnicodeEncodeError):
         raise StartError("host.json: extensions.http.customHeaders must be an object of strings, in ASCII") from None
+
+
+def _queue_settings(environ: Mapping[str, str]) -> dict[str, int | str]:
+    named = {
+        name.removeprefix(QUEUES_SETTING): text for name, text in environ.items() if name.startswith(QUEUES_SETTING)
+    }
+    return {name: int(text) if text.isascii() and text.isdigit() else text for name, text in named.items()}
 
 
 def _queue_options(given: Mapping[str, Any]) -> QueueOptions:

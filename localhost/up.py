@@ -16,6 +16,7 @@ from types import FrameType
 from typing import IO
 
 from localhost.azurite import HOST, ROOT, Azurite, AzuriteError, die_with_parent
+from localhost.config import QUEUES_SETTING
 from localhost.data_folder import DataFolder, Problem, data_folder
 
 # Azurite keeps all tables in one file and dies when it nears 512 MB: a limit of V8's strings.
@@ -48,7 +49,7 @@ class Settings:
         return cls(int(port), environment.get("RANKLOOP_KEY") or None, data)
 
 
-def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: Path) -> dict[str, str]:
+def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: Path, cores: int = 1) -> dict[str, str]:
     """Give the app the settings that Azure would; a local loop learns within seconds unless told otherwise."""
     defaults = {
         "RANKLOOP_JOIN_SCHEDULE": "*/5 * * * * *",
@@ -59,6 +60,8 @@ def app_environment(inherited: Mapping[str, str], storage: str, key: str, data: 
         # a reward has no such way out, and the v1.0 SDKs do not repeat one.
         "RANKLOOP_REWARD_DEADLINE_MS": "3000",
         "RANKLOOP_LOG_LEVEL": "warning",
+        # A piece of work a core: in Azure each has an instance of its own.
+        f"{QUEUES_SETTING}newBatchThreshold": str(cores - 1),
     }
     given = {
         "RANKLOOP_STORAGE": storage,
@@ -114,6 +117,7 @@ class Run:
                 self.azurite.connection_string,
                 self.key,
                 self.settings.data,
+                os.cpu_count() or 1,
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
+from shared.child import ChildError
 from shared.contract.evaluations import Status
-from shared.storage import Blobs, Conflict, documents
+from shared.storage import Blobs, Conflict, StorageError, Unavailable, documents
 
 KEPT = 200
 """Records of a loop that are kept: the newest."""
@@ -147,6 +148,32 @@ async def fail(blobs: Blobs, loop_id: str, job_id: str, why: str, now: float) ->
         return worse if worse.failures < FAILURES else worse.end(Status.FAILED, now)
 
     return await change(blobs, loop_id, job_id, failed)
+
+
+@asynccontextmanager
+async def piece(
+    blobs: Blobs, loop_id: str, job_id: str, name: str, now: float, faults: tuple[type[Exception], ...] = ()
+) -> AsyncIterator[None]:
+    """Around the doing of a job's piece: note that the job is begun, and where the piece fails, why it has.
+
+    Storage that does not answer, or in which somebody else was quicker, is no failure of a piece.
+
+    Args:
+        blobs: hold the job's record.
+        loop_id: the loop.
+        job_id: of the job.
+        name: of the piece, for people.
+        now: seconds since the epoch.
+        faults: what is a failure besides a process that dies, time that runs out and storage that is damaged.
+    """
+    await begin(blobs, loop_id, job_id, now)
+    try:
+        yield
+    except (Unavailable, Conflict):
+        raise
+    except (StorageError, ChildError, TimeoutError, *faults) as e:
+        await fail(blobs, loop_id, job_id, f"Piece {name}: {e or type(e).__name__}", now)
+        raise
 
 
 async def _read(blobs: Blobs, loop_id: str, job_id: str) -> tuple[Record | None, str | None]:

@@ -12,10 +12,11 @@ from contextlib import suppress
 import msgspec
 
 from shared import jobs
+from shared.child import Apart
 from shared.contract.evaluations import EvaluationType, Status
 from shared.contract.versions import Version
 from shared.evaluation import asked, gathering, importances, optimizing, pieces, resources, results, search
-from shared.evaluation.piecework import Apart, Scoring, Scorings, in_child
+from shared.evaluation.piecework import Scoring, Scorings, in_child
 from shared.evaluation.plan import Piece, Plan, State
 from shared.evaluation.resources import Evaluation
 from shared.jobs import Record

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from shared import jobs
-from shared.child import ChildError, compute
+from shared.child import IDLE, Apart, ChildError, apart
 from shared.contract.evaluations import Status
 from shared.evaluation import asked, resources
 from shared.evaluation.asked import Asked
@@ -31,8 +31,8 @@ AGAIN: Final = 900.0
 """Seconds after which what does not stand is sent again: a message may be lost, though hardly ever is."""
 VAIN: Final = 3
 """Times that it is sent again before the job has timed out."""
-LASTS: Final = 1800.0
-"""Seconds that it may take in a process of its own."""
+in_child: Final = apart(weigh, IDLE)
+"""Does a task in a process of its own, in the time that nobody else wants."""
 
 
 class Weighing(Piece, frozen=True, tag="importance"):
@@ -48,13 +48,6 @@ class Weighing(Piece, frozen=True, tag="importance"):
 
 
 Send = Callable[[Weighing], Awaitable[None]]
-Apart = Callable[[bytes], Awaitable[bytes]]
-"""Does a task, see `importance.weigh`, beside the process that asks."""
-
-
-async def in_child(task: bytes) -> bytes:
-    """Do a task in a process of its own, of lower priority."""
-    return await compute(weigh, task, LASTS)
 
 
 async def grouped_of(blobs: Blobs, loop_id: str, plan: Asked, apart: Apart) -> list[list[str]]:
@@ -82,7 +75,7 @@ class Importances:
     Args:
         blobs: hold the log, and all that is known of feature importances.
         send: gives a piece to others.
-        apart: does the task of a piece in a process of its own.
+        apart: does the task of a piece, see `importance.weigh`.
     """
 
     def __init__(self, blobs: Blobs, send: Send, apart: Apart = in_child) -> None:

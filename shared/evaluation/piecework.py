@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from shared import jobs
-from shared.child import ChildError, compute
+from shared.child import IDLE, Apart, apart
 from shared.evaluation import pieces
 from shared.evaluation.plan import Part, Piece, State
 from shared.evaluation.scoring import Candidate, Scored, Task, score
@@ -16,13 +17,11 @@ from shared.learning.model import ModelError
 from shared.log import checkpoint as checkpoints
 from shared.log import joined
 from shared.log.joined import DSJSON
-from shared.storage import Blobs, StorageError, Unavailable
+from shared.storage import Blobs
 from shared.work import Piece as Work
 
-LASTS = 1800.0
-"""Seconds that a piece may take in a process of its own."""
-Apart = Callable[[bytes], Awaitable[bytes]]
-"""Does a task, see `scoring.score`, beside the process that asks."""
+in_child: Final = apart(score, IDLE)
+"""Does a task in a process of its own, in the time that nobody else wants: calls come first."""
 
 
 class Scoring(Work, frozen=True, tag="evaluate"):
@@ -40,17 +39,12 @@ class Scoring(Work, frozen=True, tag="evaluate"):
     shard: int
 
 
-async def in_child(task: bytes) -> bytes:
-    """Do a task in a process of its own, of lower priority."""
-    return await compute(score, task, LASTS)
-
-
 class Scorings:
     """The pieces of evaluations over one storage account.
 
     Args:
         blobs: hold the log, and get what comes of the pieces.
-        apart: does the task of a piece in a process of its own.
+        apart: does the task of a piece, see `scoring.score`.
     """
 
     def __init__(self, blobs: Blobs, apart: Apart) -> None:
@@ -63,19 +57,12 @@ class Scorings:
         Raises:
             Exception: it was not done.
         """
-        job_id = state.plan.job
-        try:
-            await self._do(loop_id, state, piece, now)
-        except Unavailable:
-            raise
-        except (StorageError, ModelError, ChildError, TimeoutError) as e:
-            why = f"Piece {piece.group + 1}.{piece.shard + 1}: {e or type(e).__name__}"
-            await jobs.fail(self._blobs, loop_id, job_id, why, now)
-            raise
+        name = f"{piece.group + 1}.{piece.shard + 1}"
+        async with jobs.piece(self._blobs, loop_id, state.plan.job, name, now, (ModelError,)):
+            await self._do(loop_id, state, piece)
 
-    async def _do(self, loop_id: str, state: State, piece: Piece, now: float) -> None:
+    async def _do(self, loop_id: str, state: State, piece: Piece) -> None:
         plan = state.plan
-        await jobs.begin(self._blobs, loop_id, plan.job, now)
         done = await self._apart(await self._task(loop_id, state, piece))
         events = msgspec.msgpack.decode(done, type=Scored).events
         await pieces.keep(self._blobs, loop_id, plan, piece, done)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
 from shared import jobs
-from shared.child import ChildError, compute
+from shared.child import Apart, apart
 from shared.learning import registry, renewal
 from shared.learning.lesson import Job, Lesson
 from shared.learning.model import ModelError
 from shared.learning.pieces import Learned, gather, learn_task
 from shared.learning.renewal import Renewal
-from shared.storage import Blobs, Conflict, StorageError, Unavailable
+from shared.storage import Blobs, StorageError, Unavailable
 from shared.work import Piece as Work
 
-LASTS = 1800.0
-"""Seconds that a piece may take in a process of its own."""
-Apart = Callable[[bytes], Awaitable[bytes]]
-"""Does a task, see `pieces.learn_task`, beside the process that asks."""
+in_child: Final = apart(learn_task)
+"""Does a task in a process of its own, of lower priority."""
 
 
 class Piece(Work, frozen=True, tag="retrain"):
@@ -45,17 +44,12 @@ async def nowhere(piece: Piece) -> None:
     raise Unavailable(f"piece {piece.number} of job {piece.job} is sent to nobody")
 
 
-async def in_child(task: bytes) -> bytes:
-    """Do a task in a process of its own, of lower priority."""
-    return await compute(learn_task, task, LASTS)
-
-
 class Pieces:
     """The pieces of plans over one storage account.
 
     Args:
         blobs: hold the log, and get what comes of the pieces.
-        apart: does the task of a piece in a process of its own.
+        apart: does the task of a piece, see `pieces.learn_task`.
     """
 
     def __init__(self, blobs: Blobs, apart: Apart) -> None:
@@ -75,18 +69,11 @@ class Pieces:
         Raises:
             Exception: it was not done.
         """
-        try:
-            await self._do(job, held, number, now, apart)
-        except (Unavailable, Conflict):
-            raise
-        except (StorageError, ModelError, ChildError, TimeoutError) as e:
-            why = f"Piece {number + 1}: {e or type(e).__name__}"
-            await jobs.fail(self._blobs, job.loop_id, held.job, why, now)
-            raise
+        async with jobs.piece(self._blobs, job.loop_id, held.job, str(number + 1), now, (ModelError,)):
+            await self._do(job, held, number, apart)
 
-    async def _do(self, job: Job, held: Renewal, number: int, now: float, apart: bool) -> None:
+    async def _do(self, job: Job, held: Renewal, number: int, apart: bool) -> None:
         """Learn a piece and keep what comes of it."""
-        await jobs.begin(self._blobs, job.loop_id, held.job, now)
         base, before = None, Lesson()
         if not held.merged and number:
             previous = await renewal.read(self._blobs, job.loop_id, held, number - 1)

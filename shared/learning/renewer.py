@@ -16,12 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from shared import jobs
+from shared.child import Apart
 from shared.contract.evaluations import Status
 from shared.learning import pointer as pointers
 from shared.learning import registry, renewal
 from shared.learning.lesson import Job, Lesson
 from shared.learning.model import ModelError, merge
-from shared.learning.piecework import Apart, Piece, Pieces, Send, in_child, nowhere
+from shared.learning.piecework import Piece, Pieces, Send, in_child, nowhere
 from shared.learning.registry import Version
 from shared.learning.renewal import Renewal
 from shared.storage import Blobs, Conflict, StorageError, Unavailable

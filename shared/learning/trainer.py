@@ -14,12 +14,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from shared.child import Apart
 from shared.counters import Counters
 from shared.learning import pointer as pointers
 from shared.learning import registry
 from shared.learning.lesson import Job, Lesson, learn_window
 from shared.learning.model import Learner
-from shared.learning.piecework import Apart, Piece, Send, in_child, nowhere
+from shared.learning.piecework import Piece, Send, in_child, nowhere
 from shared.learning.publisher import Publisher
 from shared.learning.registry import Version
 from shared.learning.renewer import Made, Renewer

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared import child
-from shared.child import ChildError, compute
+from shared.child import IDLE, NICE, ChildError, StarvedError, apart, compute
 from tests.integration.served import wait_until
 
 PATIENCE = 60.0
@@ -85,8 +85,40 @@ async def test_it_stands_back_and_knows_no_settings(monkeypatch: pytest.MonkeyPa
 
     assert pid != os.getpid()
     assert nice == min(os.nice(0) + 10, 19)
-    assert set(known) <= {"PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "PYTHONPATH", "LC_CTYPE"}
+    own = {"PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "PYTHONPATH", "LC_CTYPE"}
+    assert set(known) <= own | {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
     assert json.loads(await compute(told, b"", PATIENCE, nice=0))[1] == os.nice(0)
+
+
+def scheduled(message: bytes) -> bytes:
+    """How it is scheduled; an idle one first waits to be asked again, where the message says so."""
+    if message and os.sched_getscheduler(0) == os.SCHED_IDLE:
+        time.sleep(PATIENCE)
+    return json.dumps([os.sched_getscheduler(0), os.nice(0)]).encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has idle processes")
+async def test_an_idle_one_gets_what_nobody_else_wants() -> None:
+    assert json.loads(await apart(scheduled, IDLE)(b"")) == [os.SCHED_IDLE, 19]
+    assert json.loads(await apart(scheduled)(b"")) == [os.SCHED_OTHER, min(os.nice(0) + NICE, 19)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has idle processes")
+async def test_an_idle_one_that_gets_nothing_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "PATIENT", 0.2)
+    monkeypatch.setattr(child, "LEAST", 1000.0)  # more than there is
+
+    assert json.loads(await apart(scheduled, IDLE)(b"wait"))[0] == os.SCHED_OTHER
+    with pytest.raises(StarvedError):
+        await compute(scheduled, b"wait", PATIENCE, IDLE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has idle processes")
+async def test_an_idle_one_that_gets_something_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "PATIENT", 0.01)
+    monkeypatch.setattr(child, "LEAST", 0.0)
+
+    assert json.loads(await apart(scheduled, IDLE)(b""))[0] == os.SCHED_IDLE
 
 
 async def test_what_it_raises_is_told() -> None:

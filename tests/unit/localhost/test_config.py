@@ -122,6 +122,8 @@ def test_queue_options(tmp_path: Path) -> None:
     assert queues(tmp_path, given) == QueueOptions(1, 0, 3, 90, 5.0, False)
     assert queues(tmp_path, {}) == QueueOptions(16, 8, 5, 0, 2.0, True)
     assert queues(tmp_path, {"batchSize": 5}).new_batch_threshold == 2
+    settings = {"AzureFunctionsJobHost__extensions__queues__newBatchThreshold": "3", "HOME": "x"}
+    assert load_config(tmp_path, settings).queues.new_batch_threshold == 3, "an app setting stands above the file"
     assert queues(tmp_path, {"maxPollingInterval": "00:00:00"}).max_polling_interval == 0.1
 
 

@@ -43,7 +43,7 @@ def test_a_port_that_is_none_is_told(port: str) -> None:
 def test_the_app_gets_storage_key_and_fast_timers(tmp_path: Path) -> None:
     inherited = {"RANKLOOP_TRAIN_SCHEDULE": "0 0 * * * *", "RANKLOOP_STORAGE": "somebody else's", "HOME": "/home/me"}
 
-    given = app_environment(inherited, "connection", "key", tmp_path)
+    given = app_environment(inherited, "connection", "key", tmp_path, 4)
 
     assert given == {
         "HOME": "/home/me",
@@ -56,6 +56,7 @@ def test_the_app_gets_storage_key_and_fast_timers(tmp_path: Path) -> None:
         "RANKLOOP_JOURNAL_PRUNE": "true",
         "RANKLOOP_REWARD_DEADLINE_MS": "3000",
         "RANKLOOP_LOG_LEVEL": "warning",
+        "AzureFunctionsJobHost__extensions__queues__newBatchThreshold": "3",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONUNBUFFERED": "1",
     }
