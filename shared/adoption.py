@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from shared.contract.errors import ApiError
 from shared.learning import trial
-from shared.learning.model import ModelError
+from shared.learning.trial import Trial
 from shared.loops import policy
 from shared.loops.loops import Loops
 from shared.loops.policy import DEFAULT_EPSILON, Policy, Problem
@@ -16,26 +17,43 @@ from shared.loops.settings import Loop
 
 
 async def tried(trying: asyncio.Lock, loop: Loop, arguments: str) -> Policy:
-    """The policy of these arguments, tried in a process of its own.
-
-    Args:
-        trying: held meanwhile, so that there is one such process at a time.
-        loop: whose rewards it is to learn.
-        arguments: from outside.
+    """The policy of these arguments, tried as `refusals` has it.
 
     Raises:
         ApiError: InvalidPolicyConfiguration: they name what is not allowed, or VW cannot work with them.
     """
     learned = policy.read(arguments)
-    training = learned.within(loop.configuration.reward_range).training
-    multi_slot = learned.problem is Problem.MULTI_SLOT
-    try:
-        async with trying:
-            await trial.run(training, learned.resuming, learned.serving(DEFAULT_EPSILON), multi_slot)
-    except ModelError as e:
-        message = f"arguments: Vowpal Wabbit cannot work with them: {e}"
-        raise ApiError("InvalidPolicyConfiguration", message[:500], "arguments") from e
+    for refusal in filter(None, await refusals(trying, loop, [learned])):
+        raise refusal
     return learned
+
+
+async def refusals(trying: asyncio.Lock, loop: Loop, given: Sequence[Policy]) -> list[ApiError | None]:
+    """Of each policy why VW cannot work with it, InvalidPolicyConfiguration, or None; tried in a process of its own.
+
+    Args:
+        trying: held meanwhile, so that there is one such process at a time.
+        loop: whose rewards they are to learn.
+        given: whose arguments hold nothing that is not allowed.
+    """
+    rewards = loop.configuration.reward_range
+    trials = [
+        Trial(
+            one.within(rewards).training,
+            one.resuming,
+            one.serving(DEFAULT_EPSILON),
+            one.problem is Problem.MULTI_SLOT,
+        )
+        for one in given
+    ]
+    async with trying:
+        found = await trial.verdicts(trials)
+    return [_refusal(verdict.problem) if verdict.problem else None for verdict in found]
+
+
+def _refusal(problem: str) -> ApiError:
+    message = f"arguments: Vowpal Wabbit cannot work with them: {problem}"
+    return ApiError("InvalidPolicyConfiguration", message[:500], "arguments")
 
 
 def with_policy(loop: Loop, learned: Policy) -> Loop:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from shared.adoption import tried
+from shared.adoption import refusals
 from shared.app import App
 from shared.contract.configurations import PolicyContract
 from shared.contract.decoding import decode
 from shared.contract.errors import ApiError
 from shared.contract.evaluations import (
-    DateRange,
     PolicyReferenceContract,
     Status,
     evaluation_request,
@@ -23,21 +21,19 @@ from shared.contract.evaluations import (
 )
 from shared.contract.requests import check_id
 from shared.contract.versions import ALL, Version
-from shared.edge import paging
+from shared.edge import asking, paging
 from shared.edge import results as shapes
 from shared.edge.calls import Call, Reply, reply_json
 from shared.edge.configurations import adopt
 from shared.evaluation import field, resources, results
 from shared.evaluation.resources import Evaluation, Job
-from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.erasure import Erased
-from shared.log.joined import Window
 from shared.log.records import event_key
 from shared.loops import policy
 from shared.loops.loops import DEFAULT
+from shared.loops.policy import Policy
 from shared.loops.settings import Loop
-from shared.storage import Conflict
 
 J = TypeVar("J", bound=Job)
 
@@ -72,16 +68,13 @@ async def put_evaluation(app: App, call: Call) -> Reply:
 async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
     """Store a checked evaluation, and have it begun."""
     request, dates = evaluation_request(call.body, call.version)
-    taken = "There is an evaluation of this id already."
-    if await resources.get(app.blobs, call.loop.id, Evaluation, evaluation_id) is not None:
-        raise ApiError("EvaluationAlreadyExists", taken, "evaluationId")
-    _check_policies(call.loop, request.policies)
-    loop = await app.loops.by_id(call.loop.id)  # as it is now: a policy may just have become it
+    loop = await asking.loop_for(app, call, Evaluation, evaluation_id)
+    given = _policies(loop, request.policies)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
-    windows = await windows_of(app, loop, dates, checkpoint.since)
-    for n, given in enumerate(request.policies):
-        with _naming(n):
-            await tried(app.trying, loop, given.arguments)
+    windows = await asking.windows_of(app, loop, dates, checkpoint.since)
+    for n, refusal in enumerate(await refusals(app.trying, loop, given)):
+        if refusal:
+            raise _naming(n, refusal)
     now = await app.clock.read()
     made = Evaluation(
         id=evaluation_id,
@@ -96,11 +89,8 @@ async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
         optimize=bool(request.optimize),
     )
     events = await field.sample(app.blobs, loop, windows, Erased(checkpoint.erasures))
-    try:
-        await app.evaluator.begin(loop.id, made, field.plan(loop, made, windows, events), now)
-    except Conflict as e:
-        raise ApiError("EvaluationAlreadyExists", taken, "evaluationId") from e
-    await activity.note_joined(app.tables, loop.id)  # wakes the train timer, which sees that it goes on
+    planned = field.plan(loop, made, windows, events)
+    await asking.begin(app, loop, Evaluation, app.evaluator.begin(loop.id, made, planned, now))
     return made
 
 
@@ -145,43 +135,26 @@ def id_of(call: Call) -> str:
     return event_key(call.id)
 
 
-def _check_policies(loop: Loop, given: Sequence[PolicyContract]) -> None:
-    """See that policies can be compared with the loop's own."""
+def _policies(loop: Loop, given: Sequence[PolicyContract]) -> list[Policy]:
+    """Policies from outside, which can be compared with the loop's own."""
+    found: list[Policy] = []
     for n, one in enumerate(given):
         if one.name in field.OWN:
             message = f"policies[{n}].name must be none of {', '.join(field.OWN)}, which are compared in any case."
             raise ApiError("DuplicateCustomPolicyNames", message, f"policies[{n}].name")
-        with _naming(n):
-            if policy.read(one.arguments).problem is not loop.policy.problem:
-                message = f"arguments must decide as the loop's policy does: with --{loop.policy.problem}."
-                raise ApiError("InvalidPolicyConfiguration", message, "arguments")
+        try:
+            found.append(policy.read(one.arguments))
+        except ApiError as e:
+            raise _naming(n, e) from e
+        if found[n].problem is not loop.policy.problem:
+            message = f"arguments must decide as the loop's policy does: with --{loop.policy.problem}."
+            raise _naming(n, ApiError("InvalidPolicyConfiguration", message, "arguments"))
+    return found
 
 
-@contextmanager
-def _naming(n: int) -> Iterator[None]:
-    """Let refusals of a policy say which of a list it is."""
-    try:
-        yield
-    except ApiError as e:
-        raise ApiError(e.code, f"policies[{n}].{e.message}", f"policies[{n}].{e.target}") from e
-
-
-async def windows_of(app: App, loop: Loop, dates: DateRange, since: int) -> dict[Window, int]:
-    """What there is to look at between two times, with its sizes in bytes.
-
-    Raises:
-        ApiError: NoLogsExistInDateRange, LogsSizeExceedAllowedLimit.
-    """
-    windows = await field.sizes(app.blobs, loop.id, dates, since)
-    if not windows:
-        raise ApiError("NoLogsExistInDateRange", "The log holds no event between startTime and endTime.", "startTime")
-    if (size := sum(windows.values())) > field.MOST_BYTES:
-        message = (
-            f"The log holds {size:,} bytes between startTime and endTime, compressed; {field.MOST_BYTES:,} can be "
-            "evaluated: choose a shorter time."
-        )
-        raise ApiError("LogsSizeExceedAllowedLimit", message, "startTime")
-    return windows
+def _naming(n: int, refusal: ApiError) -> ApiError:
+    """The refusal of a policy, which says which of a list it is."""
+    return ApiError(refusal.code, f"policies[{n}].{refusal.message}", f"policies[{n}].{refusal.target}")
 
 
 async def held_evaluation(app: App, call: Call, evaluation_id: str) -> Evaluation:

@@ -11,16 +11,15 @@ from shared.app import App
 from shared.contract.errors import ApiError
 from shared.contract.evaluations import Status, feature_importance_request
 from shared.contract.requests import check_id
-from shared.edge import paging
+from shared.edge import asking, paging
 from shared.edge.calls import Call, Reply, reply_json
-from shared.edge.evaluations import id_of, listed, windows_of
+from shared.edge.evaluations import id_of, listed
 from shared.edge.results import details, without_none
 from shared.evaluation import asked, resources
 from shared.evaluation.importance import Importance as Weight
 from shared.evaluation.importance import Weighed
-from shared.log import activity
+from shared.evaluation.resources import FeatureImportance
 from shared.log import checkpoint as checkpoints
-from shared.storage import Conflict
 
 _NOTHING = Weighed([], 0.0, 0, 0, 0.0, 0)
 
@@ -29,7 +28,7 @@ class FeatureScore(msgspec.Struct, rename="camel"):
     """How much a feature matters."""
 
     namespace: Annotated[
-        str, Meta(description="FromUrl: of the context; j: of actions; i: of their ids; or the caller's.")
+        str, Meta(description="FromUrl: of the context; j: of actions; i: of their ids; sj: of slots; or the caller's.")
     ]
     feature_name: str
     score: Annotated[float, Meta(description="What is lost without it, as a share of the largest loss.", ge=0, le=1)]
@@ -52,7 +51,7 @@ class Report(msgspec.Struct, rename="camel", kw_only=True):
 async def list_feature_importances(app: App, call: Call) -> Reply:
     """GET featureImportances: the newest first, in pages."""
     page = paging.read(call.query)
-    held = await resources.newest_first(app.blobs, call.loop.id, resources.FeatureImportance)
+    held = await resources.newest_first(app.blobs, call.loop.id, FeatureImportance)
     return listed(call, page, held, details)
 
 
@@ -61,16 +60,14 @@ async def put_feature_importance(app: App, call: Call) -> Reply:
     importance_id = id_of(call)
     check_id(importance_id, "featureImportanceId", "InvalidContract")
     request, dates = feature_importance_request(call.body)
-    if await resources.get(app.blobs, call.loop.id, resources.FeatureImportance, importance_id) is not None:
-        raise _taken()
-    loop = await app.loops.by_id(call.loop.id)  # as it is now: a policy may just have become it
+    loop = await asking.loop_for(app, call, FeatureImportance, importance_id)
     if loop.multi_slot:
         message = "The features of a multi-slot loop cannot be weighed: what a slot is given depends on those before."
         raise ApiError("InvalidApiAccess", message)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
-    await windows_of(app, loop, dates, checkpoint.since)
+    await asking.windows_of(app, loop, dates, checkpoint.since)
     now = await app.clock.read()
-    made = resources.FeatureImportance(
+    made = FeatureImportance(
         id=importance_id,
         name=request.name,
         start=dates.start,
@@ -80,11 +77,8 @@ async def put_feature_importance(app: App, call: Call) -> Reply:
         api_version=call.version,
         job_id=asked.job_id(loop.id, importance_id, now),
     )
-    try:
-        await app.importances.begin(loop.id, made, asked.of(loop, made), now)
-    except Conflict as e:
-        raise _taken() from e
-    await activity.note_joined(app.tables, loop.id)  # wakes the train timer, which sees that it goes on
+    begun = app.importances.begin(loop.id, made, asked.of(loop, made), now)
+    await asking.begin(app, loop, FeatureImportance, begun)
     return Reply(200)
 
 
@@ -110,20 +104,15 @@ async def delete_feature_importance(app: App, call: Call) -> Reply:
     return Reply(204)
 
 
-async def _held(app: App, call: Call) -> resources.FeatureImportance:
+async def _held(app: App, call: Call) -> FeatureImportance:
     importance_id = id_of(call)
-    importance = await resources.get(app.blobs, call.loop.id, resources.FeatureImportance, importance_id)
+    importance = await resources.get(app.blobs, call.loop.id, FeatureImportance, importance_id)
     if importance is None:
         message = f"There is no feature importance {importance_id[:64]!r}."
         raise ApiError("FeatureImportanceNotFound", message, "featureImportanceId")
     return importance
 
 
-def _found(importance: resources.FeatureImportance) -> Weighed:
+def _found(importance: FeatureImportance) -> Weighed:
     """What came of it; nothing while it is computed, or where it was not."""
     return msgspec.json.decode(importance.content, type=Weighed | None) or _NOTHING
-
-
-def _taken() -> ApiError:
-    message = "There is a feature importance of this id already."
-    return ApiError("FeatureImportanceAlreadyExists", message, "featureImportanceId")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,7 +22,7 @@ from shared.contract.errors import STATUS
 from shared.contract.requests import MOST_ACTIONS
 from shared.edge import erasures, logs, web
 from shared.learning import pointer, trial
-from shared.learning.model import ModelError
+from shared.learning.trial import Trial, Verdict
 from shared.loops.policy import Problem
 from shared.ranking.action_cache import ActionCache
 from shared.storage.memory import MemoryBlobs, MemoryContainers, MemoryTables
@@ -57,9 +58,9 @@ class Served:
         self._models = models
         self._tried = 0
         self._trials = trials
-        self._try = trial.run
+        self._try = trial.verdicts
         running.current = lambda: self.app
-        trial.run = self._trial  # type: ignore[assignment]
+        trial.verdicts = self._verdicts  # type: ignore[assignment]
         for module in (erasures, logs):
             cast(Any, module).asyncio = SimpleNamespace(sleep=self._pass)
 
@@ -70,13 +71,16 @@ class Served:
         """Let the time of a wait pass at once."""
         self.ahead += seconds
 
-    async def _trial(self, training: str, *more: Any) -> str:
-        if training in {held.training for held in POLICIES.values()}:
-            return training
+    async def _verdicts(self, trials: Sequence[Trial]) -> list[Verdict]:
+        return [await self._verdict(one) for one in trials]
+
+    async def _verdict(self, one: Trial) -> Verdict:
+        if one.training in {held.training for held in POLICIES.values()}:
+            return Verdict(one.training)
         self._tried += 1
         if self._tried > self._trials:
-            raise ModelError("not tried")
-        return await self._try(training, *more)
+            return Verdict(problem="not tried")
+        return (await self._try([one]))[0]
 
     async def start(self) -> None:
         """Make the loops and their models."""

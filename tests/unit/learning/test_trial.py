@@ -8,6 +8,7 @@ import sys
 import msgspec
 import pytest
 
+from shared.child import ChildError
 from shared.learning import trial
 from shared.learning.model import ModelError
 from shared.learning.trial import Trial, Verdict
@@ -66,6 +67,42 @@ async def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: 
         await tried(SINGLE)
 
 
+async def test_several_are_tried_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = counted(monkeypatch)
+
+    found = await trial.verdicts([trial_of(SINGLE), Trial("--cb_adf", "", "", False), trial_of(SLOTS)])
+
+    assert [bool(one.arguments) for one in found] == [True, False, True]
+    assert found[1].problem == "it does not explore actions"
+    assert len(begun) == 1
+    assert await trial.verdicts([]) == []
+
+
+async def test_one_that_ends_the_process_is_found_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = counted(monkeypatch, "--fatal")
+
+    found = await trial.verdicts([trial_of(SINGLE), Trial("--fatal", "", "", False), trial_of(SLOTS)])
+
+    assert [bool(one.arguments) for one in found] == [True, False, True]
+    assert found[1].problem == "Vowpal Wabbit ends its process over it"
+    assert begun == [3, 1, 1, 1]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, fatal: str = "none") -> list[int]:
+    """How many trials each process got; one in which some arguments are comes to no end."""
+    begun = list[int]()
+
+    async def compute(function: object, message: bytes, patience: float, nice: int) -> bytes:
+        trials = msgspec.json.decode(message, type=list[Trial])
+        begun.append(len(trials))
+        if any(one.training == fatal for one in trials):
+            raise ChildError("code -11")
+        return trial.answer(message)
+
+    monkeypatch.setattr("shared.child.compute", compute)
+    return begun
+
+
 # -- what the process does, in this one ------------------------------------------------------------------------------
 
 
@@ -75,7 +112,7 @@ async def test_a_process_that_does_not_come_to_an_end_is_a_refusal(monkeypatch: 
      "--cb_explore_adf --bag 3 --epsilon 0.1 -q ::", "--ccb_explore_adf --softmax --lambda 5 --cubic Fjj"],
 )  # fmt: skip
 def test_a_policy_that_vw_learns_and_serves_by_is_taken(arguments: str) -> None:
-    verdict = msgspec.json.decode(trial.answer(msgspec.json.encode(trial_of(arguments))), type=Verdict)
+    [verdict] = msgspec.json.decode(trial.answer(msgspec.json.encode([trial_of(arguments)])), type=list[Verdict])
 
     assert verdict.problem == ""
     told = policy.of_model(verdict.arguments)
