@@ -61,9 +61,6 @@ async def put_feature_importance(app: App, call: Call) -> Reply:
     check_id(importance_id, "featureImportanceId", "InvalidContract")
     request, dates = feature_importance_request(call.body)
     loop = await asking.loop_for(app, call, FeatureImportance, importance_id)
-    if loop.multi_slot:
-        message = "The features of a multi-slot loop cannot be weighed: what a slot is given depends on those before."
-        raise ApiError("InvalidApiAccess", message)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await asking.windows_of(app, loop, dates, checkpoint.since)
     now = await app.clock.read()

@@ -7,22 +7,19 @@ difference, is the feature's importance (Breiman 2001; docs/adr/0033).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
-from msgspec import Meta
 from numpy.typing import NDArray
 
-from shared.evaluation import permuted
+from shared.evaluation import logged, permuted
+from shared.evaluation.logged import Logged
 from shared.evaluation.permuted import Feature, Situation
 from shared.learning.excerpt import Excerpt
 from shared.learning.lesson import cost_of
-from shared.learning.model import Learner, ModelError, ServingModel
-from shared.log.join import MIN_PROBABILITY
+from shared.learning.model import Learner, ServingModel
 
 FEATURES: Final = 200
 """Features that are weighed, those that come in the most events."""
@@ -42,7 +39,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     """All that it takes to weigh features.
 
     Attributes:
-        excerpt: the stretch of the log, of single-slot events.
+        excerpt: the stretch of the log.
         training, resuming, serving: what VW is told to make a model, to go on from one, and to decide by it without
             exploring.
         seed: of the permutations.
@@ -105,28 +102,6 @@ class Weighed(msgspec.Struct, frozen=True):
         return None
 
 
-class _Example(msgspec.Struct, gc=False):
-    context: list[Any] = msgspec.field(name="FromUrl")
-    actions: list[dict[str, Any]] = msgspec.field(name="_multi")
-
-
-class _Labelled(msgspec.Struct, gc=False):
-    """What a joined line says of a decision; unsound labels are refused."""
-
-    cost: Annotated[float, Meta(ge=-1e9, le=1e9)] = msgspec.field(name="_label_cost")
-    probability: Annotated[float, Meta(ge=MIN_PROBABILITY)] = msgspec.field(name="_label_probability")
-    drawn: Annotated[int, Meta(ge=0)] = msgspec.field(name="_labelIndex")
-    example: _Example = msgspec.field(name="c")
-
-    @property
-    def situation(self) -> Situation:
-        """What it was about."""
-        return Situation(self.example.context, self.example.actions)
-
-
-_decode = msgspec.json.Decoder(_Labelled).decode
-
-
 def weigh(message: bytes) -> bytes:
     """What comes of a `Task`, as the message of a `Weighed`.
 
@@ -139,7 +114,8 @@ def weigh(message: bytes) -> bytes:
     half = len(lines) // 2
     model, learned = _learned(task, lines[:half])
     try:
-        found = weighed(model, _spread(lines[half:], EVENTS), np.random.default_rng(task.seed))
+        events = list(logged.read(_spread(lines[half:], EVENTS), task.excerpt.multi_slot))
+        found = weighed(model, events, np.random.default_rng(task.seed))
         return msgspec.msgpack.encode(msgspec.structs.replace(found, learned=learned))
     finally:
         model.close()
@@ -160,52 +136,45 @@ def _spread(listed: Sequence[T], most: int) -> list[T]:
     return [listed[n * len(listed) // count] for n in range(count)]
 
 
-def weighed(model: ServingModel, lines: Sequence[bytes], random: np.random.Generator) -> Weighed:
-    """How much the features of joined lines matter to a model.
+def weighed(model: ServingModel, events: Sequence[Logged], random: np.random.Generator) -> Weighed:
+    """How much the features of events matter to a model.
 
     Args:
-        model: has not learned the lines.
-        lines: of single-slot events, labelled; what cannot be read is left out.
+        model: has not learned them.
+        events: each with a decision, or one for each of its slots.
         random: draws the permutations.
     """
-    decided = list(_read(lines))
-    found = permuted.features([label.situation for label in decided])
+    found = permuted.features([event.situation for event in events])
     looked_at = found[:FEATURES]
-    decided = _spread(decided, WORK // (len(looked_at) + 1))
-    situations = [label.situation for label in decided]
-    rewards = np.array([0.0 - label.cost for label in decided])
-    logged = np.array([label.probability for label in decided])
-    drawn = [label.drawn for label in decided]
+    events = _spread(events, int(WORK / (len(looked_at) + 1) / _work(events)))
+    situations = [event.situation for event in events]
+    drawn = [(n, one) for n, event in enumerate(events) for one in event.drawn]
+    of = np.array([n for n, _ in drawn], np.intp)
+    rewards = np.array([one.reward for _, one in drawn])
+    probabilities = np.array([one.probability for _, one in drawn])
 
     def weights(told: Iterable[Situation]) -> Numbers:
-        targets = [_probability(model, one, n) for one, n in zip(told, drawn, strict=True)]
-        shares: Numbers = np.array(targets) / logged
+        shares: Numbers = np.array(logged.told(model, events, told)) / probabilities
         return shares
 
     base = weights(situations)
-    effective = _effective(base)
+    effective = _effective(_by_event(base, of))
     losses = {
-        feature: _loss(base, weights(permuted.permuted(situations, feature, random)), rewards)
+        feature: _loss(base, weights(permuted.permuted(situations, feature, random)), rewards, of)
         for feature in (looked_at if effective >= ENOUGH else ())
     }
-    return Weighed(_ordered(losses), _value(base, rewards), 0, len(decided), effective, len(found))
+    return Weighed(_ordered(losses), _value(base, rewards), 0, len(events), effective, len(found))
 
 
-def _read(lines: Iterable[bytes]) -> Iterator[_Labelled]:
-    for line in lines:
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            label = _decode(line)
-            if label.drawn < len(label.example.actions):
-                yield label
+def _work(events: Sequence[Logged]) -> float:
+    """How many slots are filled for an event, the mean: for each one those before it, too."""
+    return sum(len(event.drawn) * (len(event.drawn) + 1) / 2 for event in events) / max(1, len(events)) or 1.0
 
 
-def _probability(model: ServingModel, situation: Situation, action: int) -> float:
-    """How probable an action is that a model draws."""
-    try:
-        example = orjson.dumps({"FromUrl": situation.context, "_multi": situation.actions})
-        return model.score(example).distribution[action]
-    except ModelError:
-        return 1.0 / len(situation.actions)  # as where there is no model
+def _by_event(values: Numbers, of: NDArray[np.intp]) -> Numbers:
+    """The sums of what the decisions of an event have: its slots share a context, and are one observation."""
+    sums: Numbers = np.bincount(of, values)
+    return sums
 
 
 def _value(weights: Numbers, rewards: Numbers) -> float:
@@ -219,14 +188,14 @@ def _effective(weights: Numbers) -> float:
     return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
-def _loss(base: Numbers, other: Numbers, rewards: Numbers) -> tuple[float, float]:
-    """What is lost with other weights, and its standard error.
+def _loss(base: Numbers, other: Numbers, rewards: Numbers, of: NDArray[np.intp]) -> tuple[float, float]:
+    """What is lost with other weights, and its standard error; `of` has the event of each decision.
 
     Both estimates are of the same events, so that most of their noise is the same: what each event adds to the
     difference is taken, to first order (the delta method), and the error is that of the mean of these.
     """
     added = _influence(base, rewards) - _influence(other, rewards)
-    error = float(np.sqrt((added**2).sum()) / len(added))
+    error = float(np.sqrt((_by_event(added, of) ** 2).sum()) / len(added))
     return _value(base, rewards) - _value(other, rewards), error
 
 

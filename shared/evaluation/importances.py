@@ -56,8 +56,6 @@ async def grouped_of(blobs: Blobs, loop_id: str, plan: Asked, apart: Apart) -> l
     Raises:
         Unavailable: storage does not answer.
     """
-    if plan.multi_slot:
-        return []
     try:
         return grouped(
             msgspec.msgpack.decode(await apart(await asked.gather(blobs, loop_id, plan)), type=Weighed).features

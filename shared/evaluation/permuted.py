@@ -1,19 +1,22 @@
 """Turns the features of decisions into the same ones with one feature permuted, all others as they were.
 
 A feature is a member of the example by the namespace that VW reads it in and its name (contract 6). A context feature
-is permuted across decisions, an action's among the actions of one decision: so each keeps the values that it has.
+is permuted across decisions, an action's among the actions of one decision, a slot's across all slots of all decisions:
+so each keeps the values that it has.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 CONTEXT: Final = "FromUrl"
-OWN: Final = "j"
+OWN: Final = {"action": "j", "slot": "sj"}
+"""Where the features of an action and of a slot lie that are in no namespace of the caller's."""
+Part = Literal["context", "action", "slot"]
 _MADE_HERE: Final = ("i", "constant")
 """The same for all actions and decisions, and no caller's."""
 
@@ -23,28 +26,29 @@ class Feature(NamedTuple):
 
     Attributes:
         namespace, name: as the contract spells them (5.11); an array of numbers has its key for both.
-        of_action: whether it says what an action is; else the context of a decision.
+        part: of the decision, of which it says something.
     """
 
     namespace: str
     name: str
-    of_action: bool
+    part: Part
 
 
 class Situation(NamedTuple):
-    """What a decision was about, decoded: the array under `FromUrl`, and the elements of `_multi`."""
+    """What a decision was about, decoded: the array under `FromUrl`, the elements of `_multi`, and of `_slots`."""
 
     context: list[Any]
     actions: list[dict[str, Any]]
+    slots: Sequence[dict[str, Any]] = ()
 
 
 def features(situations: Sequence[Situation]) -> list[Feature]:
     """The features of situations, those first that come in the most of them."""
     counted = Counter[Feature]()
     for situation in situations:
-        found = {Feature(*member, False) for member, _ in _members(situation.context, CONTEXT)}
-        for action in situation.actions:
-            found |= {Feature(*member, True) for member, _ in _members(action, "")}
+        found = {Feature(*member, "context") for member, _ in _members(situation.context, CONTEXT)}
+        found |= {Feature(*member, "action") for one in situation.actions for member, _ in _members(one, "")}
+        found |= {Feature(*member, "slot") for one in situation.slots for member, _ in _members(one, "")}
         counted.update(found)
     listed = sorted(counted, key=lambda feature: (-counted[feature], feature))
     return [feature for feature in listed if feature[:2] != _MADE_HERE]
@@ -59,12 +63,17 @@ def permuted(situations: Sequence[Situation], feature: Feature, random: np.rando
         random: draws the permutations.
     """
     of = feature[:2]
-    if feature.of_action:
+    if feature.part == "action":
         for situation in situations:
             held = [_values(action, "", of) for action in situation.actions]
             drawn = random.permutation(len(held)).tolist()
-            actions = [_action(action, of, held[n]) for action, n in zip(situation.actions, drawn, strict=True)]
+            actions = [_own(one, "action", of, held[n]) for one, n in zip(situation.actions, drawn, strict=True)]
             yield situation._replace(actions=actions)
+    elif feature.part == "slot":
+        held = [_values(slot, "", of) for situation in situations for slot in situation.slots]
+        left = iter(random.permutation(len(held)).tolist())
+        for situation in situations:
+            yield situation._replace(slots=[_own(one, "slot", of, held[next(left)]) for one in situation.slots])
     else:
         values = [_values(situation.context, CONTEXT, of) for situation in situations]
         for situation, n in zip(situations, random.permutation(len(values)).tolist(), strict=True):
@@ -87,8 +96,10 @@ def _members(part: Any, namespace: str) -> Iterator[tuple[tuple[str, str], Any]]
 
 
 def _nested(value: Any) -> bool:
-    """Whether a value holds features rather than being one's."""
-    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
+    """Whether a value holds features, be it none, rather than being one's."""
+    if isinstance(value, list):
+        return not value or any(isinstance(one, dict) for one in value)
+    return isinstance(value, dict)
 
 
 def _named(namespace: str, key: str, value: Any) -> tuple[str, str]:
@@ -107,10 +118,7 @@ def _with(part: Any, namespace: str, of: tuple[str, str], values: list[Any]) -> 
     if isinstance(part, dict):
         built = {}
         for key, value in part.items():
-            nested = isinstance(value, dict) or (
-                isinstance(value, list) and any(isinstance(one, dict) for one in value)
-            )
-            if nested and not key.startswith("_"):
+            if _nested(value) and not key.startswith("_"):
                 built[key] = _with(value, key, of, values)
             elif of != ((key, key) if isinstance(value, list) else (namespace, key)):
                 built[key] = value
@@ -126,11 +134,15 @@ def _context(context: list[Any], of: tuple[str, str], values: list[Any]) -> list
     return [*built, *_more(of, CONTEXT, left)]
 
 
-def _action(action: dict[str, Any], of: tuple[str, str], values: list[Any]) -> dict[str, Any]:
+def _own(
+    held: dict[str, Any], part: Literal["action", "slot"], of: tuple[str, str], values: list[Any]
+) -> dict[str, Any]:
+    """An action or a slot with other values of a feature."""
     left = list(values)
-    built: dict[str, Any] = _with(action, "", of, left)
+    built: dict[str, Any] = _with(held, "", of, left)
     if left:
-        built[OWN] = [*built.get(OWN, []), *_more(of, OWN, left)]
+        own = OWN[part]
+        built[own] = [*built.get(own, []), *_more(of, own, left)]
     return built
 
 

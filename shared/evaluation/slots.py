@@ -19,7 +19,9 @@ from shared.log.join import MIN_PROBABILITY
 from shared.log.labels import Cost
 
 
-class _Outcome(msgspec.Struct, gc=False):
+class Outcome(msgspec.Struct, gc=False):
+    """What became of a slot: the actions that it had left, the drawn one first, how probable each was, and the cost."""
+
     actions: list[int] = msgspec.field(name="_a")
     shares: list[float] = msgspec.field(name="_p")
     cost: Cost = msgspec.field(name="_label_cost", default=0.0)
@@ -42,7 +44,7 @@ class _Example(msgspec.Struct, gc=False):
 class _Event(msgspec.Struct, gc=False):
     time: datetime = msgspec.field(name="Timestamp")
     example: _Example = msgspec.field(name="c")
-    outcomes: list[_Outcome] = msgspec.field(name="_outcomes")
+    outcomes: list[Outcome] = msgspec.field(name="_outcomes")
     baselines: list[int] = msgspec.field(name="_ba")
 
     def __post_init__(self) -> None:

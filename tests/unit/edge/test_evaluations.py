@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -28,10 +27,8 @@ from shared.log import activity, joined
 from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
 from shared.log.joined import Window
-from shared.loops import policy
 from shared.loops.loops import DEFAULT
 from shared.storage.memory import MemoryBlobs, MemoryTables
-from tests.unit.ranking.trained import SLOTS
 
 KEY = "k"
 HOUR = 1_700_002_800
@@ -353,10 +350,6 @@ async def test_feature_importances_are_checked(served: Served) -> None:
     assert told.refusal == (400, "InvalidContract", "startTime")
     told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
     assert told.refusal == (400, "NoLogsExistInDateRange", "startTime")
-    await served.log(Window(HOUR, HOUR + 60))
-    await served.app.loops.change(DEFAULT, lambda loop: replace(loop, policy=policy.read(SLOTS)))
-    told = await served("PUT", "featureImportances/e1", {"name": "day", **DAY})
-    assert (told.refusal[1], "multi-slot" in told.json["error"]["message"]) == ("InvalidApiAccess", True)
     assert await served.blobs.names(f"loops/{await served.loop_id()}/importances/") == []
 
 

@@ -484,14 +484,15 @@ async def test_weighing_waits_for_storage(course: Course) -> None:
         await course.finish()
 
 
-async def test_the_features_of_several_slots_are_not_weighed(course: Course) -> None:
+async def test_the_features_of_several_slots_are_weighed_as_such(course: Course) -> None:
     evaluation = course.evaluation(api_version=Version.V1_0)
     plan = msgspec.structs.replace(asked.of_evaluation(evaluation, await course.plan(evaluation)), multi_slot=True)
 
     async def weigh(task: bytes) -> bytes:
-        raise AssertionError
+        assert msgspec.msgpack.decode(task, type=Task).excerpt.multi_slot
+        return msgspec.msgpack.encode(Weighed([Importance("sj", "size", 1.0, 0.5, 0.1)], 0.5, 2, 2, 900.0, 1))
 
-    assert await importances.grouped_of(course.blobs, LOOP, plan, weigh) == []
+    assert await importances.grouped_of(course.blobs, LOOP, plan, weigh) == [["sj.size"]]
 
 
 async def test_a_look_mends_what_the_dead_have_left(course: Course) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.learning.policies import DEFAULT, FOUND, MUCH, explored
-from shared.evaluation import importance
+from shared.evaluation import importance, logged
 from shared.evaluation.importance import ENOUGH, Importance, Task, Weighed, grouped, weigh
 from shared.learning.excerpt import Excerpt, Stretch
 from shared.learning.model import Learner, ModelError, ServingModel
@@ -100,7 +100,7 @@ def test_lines_that_cannot_be_read_are_left_out() -> None:
     ]
     model, r = ServingModel(_learned(lines[:1000]), "--epsilon 0"), np.random.default_rng(1)
 
-    assert importance.weighed(model, [*lines[1000:], *odd], r).events == 1000
+    assert importance.weighed(model, list(logged.read([*lines[1000:], *odd], False)), r).events == 1000
     model.close()
 
 
@@ -131,7 +131,7 @@ def test_what_a_model_cannot_decide_is_a_draw(monkeypatch: pytest.MonkeyPatch) -
         raise ModelError("no")
 
     monkeypatch.setattr(model, "score", refused)
-    weighed = importance.weighed(model, lines, np.random.default_rng(1))
+    weighed = importance.weighed(model, list(logged.read(lines, False)), np.random.default_rng(1))
 
     assert weighed.effective == pytest.approx(1000)
     assert {(one.loss, one.error, one.score) for one in weighed.features} == {(0.0, 0.0, 0.0)}
@@ -144,15 +144,15 @@ def test_the_error_is_that_of_the_paired_difference() -> None:
     base, rewards = r.exponential(1.0, 2000), r.random(2000)
     other = np.where(r.random(2000) < 0.9, base, r.exponential(1.0, 2000))
 
-    loss, error = importance._loss(base, other, rewards)
+    loss, error = importance._loss(base, other, rewards, np.arange(2000))
 
     drawn = []
     for _ in range(600):
         rows = r.integers(0, 2000, 2000)
-        drawn.append(importance._loss(base[rows], other[rows], rewards[rows])[0])
+        drawn.append(importance._loss(base[rows], other[rows], rewards[rows], np.arange(2000))[0])
     assert error == pytest.approx(float(np.std(drawn)), rel=0.1)
     assert loss == pytest.approx((base @ rewards) / base.sum() - (other @ rewards) / other.sum())
-    assert error < 0.5 * math.hypot(importance._loss(base, 0 * base, rewards)[1], 0.0)
+    assert error < 0.5 * math.hypot(importance._loss(base, 0 * base, rewards, np.arange(2000))[1], 0.0)
 
 
 def test_the_default_policy_cannot_use_what_it_does_not_cross() -> None:
@@ -160,6 +160,26 @@ def test_the_default_policy_cannot_use_what_it_does_not_cross() -> None:
 
     assert weighed.value < 0.75
     assert weighed.features[0].feature_name == "weather"
+
+
+def test_to_a_policy_that_knows_actions_by_their_ids_these_matter_most_and_then_the_context() -> None:
+    policy = explored(MUCH, "-q Fi --cubic FFi --interactions FFFi")
+
+    weighed = found(task(list(brewed.lines(4000)), policy))
+
+    assert [one.feature_name for one in weighed.features[:4]] == ["id", "weather", "name", "timeofday"]
+    assert all(abs(one.loss) < weighed.features[3].loss / 5 for one in weighed.features[4:])
+
+
+def test_the_slots_of_an_event_are_one_observation() -> None:
+    """Of three slots that earn and weigh the same the error is that of one of them."""
+    r = np.random.default_rng(3)
+    base, other, rewards = r.exponential(1.0, 500), r.exponential(1.0, 500), r.random(500)
+
+    one = importance._loss(base, other, rewards, np.arange(500))
+    three = importance._loss(*(np.repeat(column, 3) for column in (base, other, rewards)), np.repeat(np.arange(500), 3))
+
+    assert three == pytest.approx(one)
 
 
 def feature(name: str, loss: float, error: float) -> Importance:
