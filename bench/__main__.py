@@ -6,6 +6,7 @@ import sys
 
 from bench import (
     coverage,
+    during,
     evaluate,
     explanation,
     http,
@@ -29,6 +30,7 @@ MEASUREMENTS = {
     "train": train.main,
     "merge": merge.main,
     "evaluate": evaluate.main,
+    "during": during.main,
     "http": http.main,
     "requests": requests.main,
     "start": start.main,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -41,8 +41,8 @@ class Round:
 
 
 @contextmanager
-def served(journal: str, connection: str, folder: str) -> Iterator[Served]:
-    """A server with this journal, see `bench.serve`."""
+def served(journal: str, connection: str, folder: str, more: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """A server with this journal, see `bench.serve`, and with more settings."""
     environment = {
         **os.environ,
         "RANKLOOP_STORAGE": connection,
@@ -50,6 +50,7 @@ def served(journal: str, connection: str, folder: str) -> Iterator[Served]:
         "RANKLOOP_DATA": folder,
         "RANKLOOP_JOIN_SCHEDULE": "0 0 0 1 1 *",
         "RANKLOOP_TRAIN_SCHEDULE": "0 0 0 1 1 *",
+        **(more or {}),
     }
     command = [sys.executable, "-m", "bench.serve", journal, "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -60,10 +61,10 @@ def served(journal: str, connection: str, folder: str) -> Iterator[Served]:
             process.terminate()
 
 
-def measure(server: Served, actions: int, seconds: float) -> Round:
+def measure(server: Served, actions: int, seconds: float, callers: int = CALLERS) -> Round:
     """Load a server with durable ranks."""
     before = cpu_seconds(server.pid)
-    command = [sys.executable, "-m", "bench.load", str(server.port), KEY, str(CALLERS), str(actions), str(seconds)]
+    command = [sys.executable, "-m", "bench.load", str(server.port), KEY, str(callers), str(actions), str(seconds)]
     met = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     if set(met["statuses"]) != {"201"}:
         raise SystemExit(f"the load was not answered by 201 alone: {met['statuses']}")

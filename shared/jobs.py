@@ -166,12 +166,13 @@ async def piece(
         now: seconds since the epoch.
         faults: what is a failure besides a process that dies, time that runs out and storage that is damaged.
     """
+    failures: tuple[type[Exception], ...] = (StorageError, ChildError, TimeoutError, *faults)
     await begin(blobs, loop_id, job_id, now)
     try:
         yield
     except (Unavailable, Conflict):
         raise
-    except (StorageError, ChildError, TimeoutError, *faults) as e:
+    except failures as e:
         await fail(blobs, loop_id, job_id, f"Piece {name}: {e or type(e).__name__}", now)
         raise
 

@@ -6,6 +6,7 @@ That is the feature's weight times its value, its sign turned, since VW learns c
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -20,8 +21,8 @@ MOST: Final = 20_000
 """Combinations of an action's features that are looked at for a call: those of 200 features in pairs."""
 _SHAPES: Final = 16
 """Kinds of actions whose combinations are remembered."""
-_KEPT: Final = 2_000
-"""Actions and contexts whose features are remembered: the same ones come back with many calls."""
+_KEPT: Final = 1_000
+"""Actions whose features are remembered: the same ones come back with many calls."""
 _LONGEST: Final = 4_096
 """Bytes of one that is remembered."""
 
@@ -32,22 +33,30 @@ several, and the score in units of the reward, positive where it speaks for the 
 
 
 class _Part(NamedTuple):
-    """The features of an action, or of the context.
+    """The features of an action, or of the context, in the order of VW's example.
 
     Attributes:
         names: of each.
         initials: of their namespaces.
-        hashes, values: as arrays.
+        places, first, values: as arrays; see `Table.weights`.
     """
 
-    names: list[str]
+    names: Sequence[str]
     initials: str
-    hashes: bytes
+    places: bytes
+    first: bytes
     values: bytes
 
 
-_NO_HASH, _NO_VALUE = array("Q", [0]).tobytes(), array("f", [1.0]).tobytes()
+_NO_PLACE, _NO_VALUE = array("q", [0]).tobytes(), array("f", [1.0]).tobytes()
 """Those of no feature; see `crossing.combinations`."""
+
+
+class _Columns(NamedTuple):
+    """See `crossing.combinations`; as arrays and as lists, of which a few are read."""
+
+    arrays: list[Places]
+    lists: list[list[int]]
 
 
 class Explainer:
@@ -75,39 +84,41 @@ class Explainer:
         """
         if not self._table.additive:
             return None
-        own, shared = self._part(action), self._part(b'{"FromUrl":%b}' % context)
+        own, shared = self._part(action), self._read(context, "FromUrl")
         # As VW has it: an action's features stand before those that it shares with the others.
         columns = self._columns(own.initials + shared.initials, most)
         if columns is None:
             return None
-        hashes = np.frombuffer(own.hashes + shared.hashes + _NO_HASH, np.uint64)
+        places = np.frombuffer(own.places + shared.places + _NO_PLACE, np.int64)
+        first = np.frombuffer(own.first + shared.first + _NO_PLACE, np.int64)
         values = np.frombuffer(own.values + shared.values + _NO_VALUE, np.float32)
-        scores = self._table.weights(hashes, columns)
-        for column in columns:
+        scores = self._table.weights(places, first, columns.arrays)
+        for column in columns.arrays:
             scores *= values.take(column)
         strongest = np.abs(scores).argsort()[::-1][:shown]
-        names, found = own.names + shared.names, list[Share]()
-        for score, *of in zip(
-            scores.take(strongest).tolist(), *[column.take(strongest).tolist() for column in columns], strict=True
-        ):
+        names, found = [*own.names, *shared.names, ""], list[Share]()
+        for n, score in zip(strongest.tolist(), scores.take(strongest).tolist(), strict=True):
             if not score:
                 break  # as all that follow
-            found.append(("^".join([names[n] for n in of if n < len(names)]), -score))
+            found.append(("^".join([name for column in columns.lists if (name := names[column[n]])]), -score))
         return found
 
-    def _part(self, text: bytes) -> _Part:
-        return self._remembered(text) if len(text) <= _LONGEST else self._read(text)
+    def _part(self, action: bytes) -> _Part:
+        return self._remembered(action) if len(action) <= _LONGEST else self._read(action)
 
-    def _read(self, text: bytes) -> _Part:
-        found = named.features(orjson.loads(text))
-        initials = "".join([namespace[0] for namespace, _, _, _ in found])
-        if self._table.kept or not self._table.ignored.isdisjoint(initials):
-            found = [one for one, initial in zip(found, initials, strict=True) if self._seen(initial)]
-            initials = "".join(filter(self._seen, initials))
+    def _read(self, text: bytes, namespace: str = " ") -> _Part:
+        found = named.features(orjson.loads(text), namespace)
+        if self._table.kept or self._table.ignored:
+            found = [one for one in found if self._seen(one[0][0])]
+        if not found:
+            return _Part((), "", b"", b"", b"")
+        known = self._table.place
+        names, initials, places, first = zip(*[known(of, name, hashed) for of, name, hashed, _ in found], strict=True)
         return _Part(
-            [f"{namespace}.{name}" for namespace, name, _, _ in found],
-            initials,
-            array("Q", [self._table.hash(namespace, hashed) for namespace, _, hashed, _ in found]).tobytes(),
+            names,
+            "".join(initials),
+            array("q", places).tobytes(),
+            array("q", first).tobytes(),
             array("f", [value for _, _, _, value in found]).tobytes(),
         )
 
@@ -115,5 +126,6 @@ class Explainer:
         kept = self._table.kept
         return initial not in self._table.ignored and (not kept or initial in kept)
 
-    def _combined(self, initials: str, most: int) -> list[Places] | None:
-        return crossing.combinations(self._table.interactions, initials, self._table.silent, most)
+    def _combined(self, initials: str, most: int) -> _Columns | None:
+        columns = crossing.combinations(self._table.interactions, initials, self._table.silent, most)
+        return None if columns is None else _Columns(columns, [column.tolist() for column in columns])

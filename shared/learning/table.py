@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from shared.learning import packed
 
-Hashes = NDArray[np.uint64]
-_PRIME: Final = np.uint64(16777619)
+Places = NDArray[np.int64]
+Known = tuple[str, str, int, int]
+"""Of a feature its whole name, the initial of its namespace, its place, and that as the first of several."""
+_PRIME: Final = 16777619
 """By which VW hashes combinations (FNV)."""
 _CROSSINGS: Final = re.compile(r"--(?:quadratic|cubic|interactions) (\S+)")
 _LEFT_OUT: Final = re.compile(r"--(ignore|ignore_linear|keep) (\S)(?=\s|$)")
@@ -23,7 +25,9 @@ _OTHER: Final = re.compile(
 """What makes the choice more than a sum of weights: explorations other than the default one, tables beside the weights,
 and slots."""
 _NAMES: Final = 20_000
-"""Features whose hashes are remembered."""
+"""Features whose places are remembered."""
+_LONGEST: Final = 256
+"""Characters of one that is."""
 
 
 class Table:
@@ -39,7 +43,6 @@ class Table:
         interactions: of its policy; see `crossing.combinations`.
         ignored, kept, silent: initials of the namespaces that VW leaves out, that alone it takes (if any), and of which
             it takes combinations only.
-        hash: of a feature, which names its place; see `named.Feature`.
     """
 
     def __init__(self, workspace: Any, data: bytes) -> None:
@@ -47,7 +50,6 @@ class Table:
         self._workspace = workspace
         self._data = data
         self._size: int = workspace.num_weights()
-        self._mask = np.uint64(self._size - 1)
         self.additive = _OTHER.search(arguments) is None
         self.interactions: Sequence[str] = tuple(_CROSSINGS.findall(arguments))
         left_out = _LEFT_OUT.findall(arguments)
@@ -56,26 +58,39 @@ class Table:
             for option in ("ignore", "keep", "ignore_linear")
         )
         self._width = 2 if "--cb_type dr" in arguments else 1  # beside each weight one of the estimate of rewards
-        self.hash = lru_cache(_NAMES)(self._hash)
+        self._remembered = lru_cache(_NAMES)(self._place)
 
-    def _hash(self, namespace: str, hashed: str | int) -> int:
+    def place(self, namespace: str, name: str, hashed: str | int) -> Known:
+        """What is known of a feature; see `named.Feature`."""
+        if isinstance(hashed, str) and len(hashed) > _LONGEST:
+            return self._place(namespace, name, hashed)
+        return self._remembered(namespace, name, hashed)
+
+    def _place(self, namespace: str, name: str, hashed: str | int) -> Known:
         space: int = self._workspace.hash_space(namespace)
         of_it: int = space + hashed if isinstance(hashed, int) else self._workspace.hash_feature(hashed, space)
-        return of_it * self._width
+        place, mask = of_it * self._width, self._size - 1
+        return f"{namespace}.{name}", namespace[0], place & mask, place * _PRIME & mask
 
-    def weights(self, hashes: Hashes, columns: Sequence[NDArray[np.intp]]) -> NDArray[np.float32]:
+    def weights(self, places: Places, first: Places, columns: Sequence[NDArray[np.intp]]) -> NDArray[np.float32]:
         """The weights of combinations of features.
 
         Args:
-            hashes: of the features, and a 0 behind them for no feature.
+            places: of the features, and a 0 behind them for no feature.
+            first: the same as the first of several.
             columns: see `crossing.combinations`.
         """
-        combined = hashes.take(columns[0])
-        for column in columns[1:]:
-            combined *= _PRIME
-            combined ^= hashes.take(column)
-        combined &= self._mask
-        places = combined.view(np.int64)
+        if len(columns) > 1:
+            combined = first.take(columns[0])
+            for column in columns[1:-1]:
+                combined ^= places.take(column)
+                combined *= _PRIME
+            combined ^= places.take(columns[-1])
+            if len(columns) > 2:
+                combined &= self._size - 1
+            places = combined
+        else:
+            places = places.take(columns[0])
         if (known := self._known) is not None:
             return known.take(places)
         return np.array([self._weight(place) for place in places.tolist()], np.float32)

@@ -208,8 +208,8 @@ def test_features_are_those_that_vw_reads(reader: ServingModel, context: list[An
     pylibvw.vw._finish_example_multi_ex(workspace, parts)
 
     ours = [
-        (namespace[0], table.hash(namespace, hashed) % size, pytest.approx(value, rel=1e-6))
-        for namespace, _, hashed, value in named.features({"FromUrl": context})
+        (namespace[0], table.place(namespace, name, hashed)[2], pytest.approx(value, rel=1e-6))
+        for namespace, name, hashed, value in named.features({"FromUrl": context})
     ]
 
     # VW lists them by group; within a group the order decides where the weights of combinations are.
