@@ -6,32 +6,24 @@ The server is one process, as `make run` starts it, with the pieces of the queue
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import random
 import statistics
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.documents import body, make_actions, rank_request
 from bench.evaluate import coffee
-from bench.http import KEY, Round, Served, measure, served
-from bench.rank import trained_model
+from bench.http import Round, Served, call, install, measure, served
 from localhost.azurite import Azurite
 from localhost.config import QUEUES_SETTING
 from shared.child import cpu_seconds
 from shared.contract import instants
-from shared.learning import pointer
 from shared.log import checkpoint as checkpoints
 from shared.log import joined
 from shared.log.checkpoint import Checkpoint
 from shared.log.joined import Window
-from shared.loops import policy
-from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage.azure import AzureStorage
 
 CORES = os.cpu_count() or 1
@@ -52,34 +44,15 @@ class Meant(NamedTuple):
     cores: float
 
 
-async def prepare(connection: str, loop_id: str) -> None:
-    """Give a loop a model over the actions that are ranked, and a log of the coffee."""
-    rng = random.Random(3)
-    raw = body(rank_request(rng, make_actions(rng, ACTIONS)), "0" * 32)
-    learned = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
+async def log(connection: str, loop_id: str) -> None:
+    """Give a loop a log of the coffee."""
     lines = coffee(EVENTS).lines
     async with AzureStorage(connection) as storage:
-        model = trained_model([raw] * 200)
-        await pointer.install(storage.blobs, loop_id, model, learned.training, learned.lineage, 0, time.time())
         for n in range(WINDOWS):
+            window = Window(STARTS + 60 * n, STARTS + 60 * n + 60)
             part = lines[n * len(lines) // WINDOWS : (n + 1) * len(lines) // WINDOWS]
-            await joined.write(
-                storage.blobs, loop_id, Window(STARTS + 60 * n, STARTS + 60 * n + 60), joined.DSJSON, part
-            )
+            await joined.write(storage.blobs, loop_id, window, joined.DSJSON, part)
         await checkpoints.save(storage.blobs, loop_id, Checkpoint(watermark=STARTS + 60 * WINDOWS), None)
-
-
-def call(server: Served, method: str, path: str, given: object = None) -> Any:
-    """Call an operation that must succeed; returns the JSON of its answer, if it has any."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}/{path}",
-        None if given is None else json.dumps(given).encode(),
-        {"Ocp-Apim-Subscription-Key": KEY, "Content-Type": "application/json"},
-        method=method,
-    )
-    with urllib.request.urlopen(request) as answer:
-        told = answer.read()
-    return json.loads(told) if told else None
 
 
 def children(server: Served) -> list[int]:
@@ -138,7 +111,8 @@ def main() -> None:
         connection = azurite.connection_string
         with served("group", connection, folder, {**settings, "AzureWebJobsStorage": connection}) as server:
             loop_id = call(server, "GET", "personalizer/v1.0/configurations/policy")["name"]
-            asyncio.run(prepare(connection, loop_id))
+            asyncio.run(install(connection, loop_id, ACTIONS))
+            asyncio.run(log(connection, loop_id))
             print(f"Rank over HTTP while an evaluation runs / without, {CORES} cores, {ACTIONS} actions, medians:")
             for callers in CALLERS:
                 measure(server, ACTIONS, 2.0, callers)  # the first one warms up
@@ -149,10 +123,10 @@ def main() -> None:
 
 def _print(callers: int, rounds: list[tuple[Meant, Meant]]) -> None:
     def ratio(what: str) -> float:
-        return statistics.median(getattr(b.round, what) / getattr(a.round, what) for a, b in rounds)
+        return float(statistics.median(getattr(b.round, what) / getattr(a.round, what) for a, b in rounds))
 
     def median(which: int, what: str) -> float:
-        return statistics.median(getattr(one[which].round, what) for one in rounds)
+        return float(statistics.median(getattr(one[which].round, what) for one in rounds))
 
     for what, goal in (("p50", 1.3), ("p99", 2.0)):
         print(

@@ -6,7 +6,9 @@ And whether many policies stand in the order of what they are worth, on the coff
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import resource
 import statistics
 import tempfile
 import time
@@ -31,8 +33,10 @@ from bench.train import POLICY, joined_lines, seconds
 from demo.coffee import COFFEE
 from shared.child import compute
 from shared.contract.evaluations import PolicySource
-from shared.evaluation import decisions, namespaces, search
+from shared.evaluation import decisions, namespaces, plan, search
 from shared.evaluation.estimators import estimate
+from shared.evaluation.piecework import in_child
+from shared.evaluation.plan import Entrant
 from shared.evaluation.scores import unpack
 from shared.evaluation.scoring import Candidate, Scored, Task, score
 from shared.learning.excerpt import Excerpt, Stretch
@@ -41,6 +45,7 @@ from shared.log import joined
 from shared.log.joined import Held
 from shared.log.records import ONLINE
 
+CORES = os.cpu_count() or 1
 ROUNDS = 3
 SHARD = 100_000
 SHARDS = 10
@@ -186,10 +191,21 @@ def estimated(answers: Iterable[bytes]) -> dict[str, float]:
     return {name: estimate(unpack(data), RANGE).snips.value for name, data in found}
 
 
-def timed(piece: bytes) -> tuple[bytes, float]:
-    """What comes of a piece, and the seconds of a core that it took."""
-    begun = time.process_time()
-    return score(piece), time.process_time() - begun
+async def done(pieces: Sequence[bytes]) -> list[bytes]:
+    """What comes of pieces, done as they are in production, in so many processes at a time as there are cores."""
+    free = asyncio.Semaphore(CORES)
+
+    async def one(piece: bytes) -> bytes:
+        async with free:
+            return await in_child(piece)
+
+    return await asyncio.gather(*map(one, pieces))
+
+
+def cores_taken() -> float:
+    """Seconds of a core that processes of ours which have ended have had."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def spearman(one: Mapping[str, float], other: Mapping[str, float]) -> float:
@@ -198,23 +214,26 @@ def spearman(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return statistics.correlation(*(of.tolist() for of in ranks))
 
 
-def many(batch: int = 15) -> None:
+def many() -> None:
     """Print what many policies take, and how well they are ordered."""
     log = coffee(COFFEES)
     names, given = field(log), excerpt(log.lines)
-    candidates = [Candidate(name, PolicySource.FOUND, arguments) for name, arguments in names.items()]
-    pieces = [message(given, *candidates[n : n + batch], judged=False) for n in range(0, len(candidates), batch)]
-    with ProcessPoolExecutor(2) as pool:
-        list(pool.map(worth, [DEFAULT] * 2, [log] * 2))  # the processes have started
-        begun = time.perf_counter()
-        answers = list(pool.map(timed, pieces))
-        taken = time.perf_counter() - begun
+    entrants = [Entrant(name, PolicySource.FOUND, arguments) for name, arguments in names.items()]
+    pieces = [
+        message(given, *(Candidate(one.name, one.source, one.arguments or "") for one in batch), judged=False)
+        for batch in plan.batches(entrants)
+    ]
+    begun, cores = time.perf_counter(), cores_taken()
+    answers = asyncio.run(done(pieces))
+    taken, cores = time.perf_counter() - begun, cores_taken() - cores
+    with ProcessPoolExecutor(CORES) as pool:
         truth = dict(zip(names, pool.map(worth, names.values(), [log] * len(names)), strict=True))
-    found = estimated(answer for answer, _ in answers)
+    found = estimated(answers)
     best = max(found, key=found.__getitem__)
-    cores = sum(one for _, one in answers)
-    print(f"{len(names)} policies on {COFFEES:,} coffees, two processes: {taken:.1f} s (goal at most 30),")
-    print(f"  {cores:.1f} s of a core, so {cores / 2:.1f} s where two are free")
+    print(
+        f"{len(names)} policies on {COFFEES:,} coffees, {CORES} processes: {taken:.1f} s (goal at most 30 on 2 cores),"
+    )
+    print(f"  {cores:.1f} s of a core, so {cores / CORES:.1f} s where {CORES} are free")
     print(f"  Spearman's rank correlation of SNIPS with the truth: {spearman(found, truth):.4f} (goal at least .98)")
     print(f"  the best is {best}: {found[best]:.3f}, in truth {truth[best]:.3f}, and the own {truth['own']:.3f}")
     print(f"    {names[best]}")

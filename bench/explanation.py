@@ -1,6 +1,6 @@
-"""Rank with an explanation in its answer against the same Rank without: as a call to the app, and the decision alone.
+"""Rank with an explanation in its answer against the same Rank without: over HTTP, in the app, and the decision alone.
 
-The app's storage is in memory, and answers at once; with a real one the difference is a smaller part of a call.
+Over HTTP the journal is in Azurite, which is how a user meets it. In the app storage is in memory, and answers at once.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,8 +16,10 @@ from dataclasses import replace
 import azure.functions as func
 
 from bench.documents import body, make_actions, rank_request
+from bench.http import Round, call, install, measure, served
 from bench.rank import LOOP, answered, trained_model
 from bench.raw import microseconds
+from localhost.azurite import Azurite
 from shared import app as running
 from shared.app import App
 from shared.config import Config
@@ -28,6 +31,11 @@ from shared.ranking.model_cache import Held
 from shared.storage.memory import MemoryBlobs, MemoryTables
 
 KEY = "bench"
+ACTIONS = (4, 10, 50)
+HTTP_ROUNDS = 7
+SECONDS = 2.0
+FRESH = 6.0
+"""Seconds after which settings and models that were changed are everywhere."""
 ROUNDS = 31
 REQUESTS = 50
 GOAL = 1.5
@@ -100,10 +108,44 @@ async def _served(bodies: Sequence[bytes]) -> float:
     return (time.process_time() - started) / len(bodies) * 1e6
 
 
+def over_http() -> None:
+    """Print what it takes of a server, and how long a caller waits: two loops of it, of which one explains."""
+    with tempfile.TemporaryDirectory() as folder, Azurite() as azurite:
+        connection = azurite.connection_string
+        with served("group", connection, folder) as server:
+            call(server, "POST", "rankloop/v1/loops", {"name": "told"})
+            service = "loops/told/personalizer/v1.1-preview.3/configurations/service"
+            call(server, "PUT", service, {**call(server, "GET", service), "isInferenceExplainabilityEnabled": True})
+            for actions in ACTIONS:
+                for path in ("", "loops/told/"):
+                    loop_id = call(server, "GET", f"{path}personalizer/v1.0/configurations/policy")["name"]
+                    asyncio.run(install(connection, loop_id, actions))
+                time.sleep(FRESH)
+                rounds = []
+                for n in range(HTTP_ROUNDS + 1):
+                    seconds = SECONDS if n else 1.0
+                    told = measure(server, actions, seconds, 1, "/loops/told")
+                    rounds.append((told, measure(server, actions, seconds, 1)))
+                _print(actions, rounds[1:])  # the first one warms up
+
+
+def _print(actions: int, rounds: Sequence[tuple[Round, Round]]) -> None:
+    for what, member, goal in (
+        ("over HTTP, p50           ", "p50", f"  (goal at most {GOAL})"),
+        ("over HTTP, the worker CPU", "cpu", f"  (goal at most {GOAL})"),
+    ):
+        pairs = [(getattr(told, member), getattr(plain, member)) for told, plain in rounds]
+        ratio = statistics.median(told / plain for told, plain in pairs)
+        told, plain = (1000 * statistics.median(values) for values in zip(*pairs, strict=True))
+        print(f"  {actions:3} actions, {what}: {ratio:.2f}x  ({told:.0f} / {plain:.0f} us){goal}")
+
+
 def main() -> None:
     """Print the ratios."""
-    print("Rank with an explanation / without (10 + 10 features an action, every context a new one):")
-    for actions in (4, 10, 50):
+    print("Rank with an explanation / without, one caller, the same context again and again:")
+    over_http()
+    print("The same in process (10 + 10 features an action, every context a new one):")
+    for actions in ACTIONS:
         requests = Requests(actions)
         held = Held(model=ServingModel(trained_model(requests.some()), "--epsilon 0.2"))
         for what, (told, plain) in (

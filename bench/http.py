@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from bench.documents import body, make_actions, rank_request
+from bench.rank import trained_model
 from localhost.azurite import Azurite
 from shared.child import cpu_seconds
+from shared.learning import pointer
+from shared.loops import policy
+from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
+from shared.storage.azure import AzureStorage
 
 CALLERS = 32
 ROUNDS = 5
@@ -61,15 +71,48 @@ def served(journal: str, connection: str, folder: str, more: Mapping[str, str] |
             process.terminate()
 
 
-def measure(server: Served, actions: int, seconds: float, callers: int = CALLERS) -> Round:
-    """Load a server with durable ranks."""
+def measure(server: Served, actions: int, seconds: float, callers: int = CALLERS, loop_path: str = "") -> Round:
+    """Load a server's default loop, or that below the path, with durable ranks."""
     before = cpu_seconds(server.pid)
-    command = [sys.executable, "-m", "bench.load", str(server.port), KEY, str(callers), str(actions), str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.load",
+        str(server.port),
+        KEY,
+        str(callers),
+        str(actions),
+        str(seconds),
+        loop_path,
+    ]
     met = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     if set(met["statuses"]) != {"201"}:
         raise SystemExit(f"the load was not answered by 201 alone: {met['statuses']}")
     events = met["statuses"]["201"]
     return Round(events / seconds, 1000 * (cpu_seconds(server.pid) - before) / events, met["p50"], met["p99"])
+
+
+def call(server: Served, method: str, path: str, given: object = None) -> Any:
+    """Call an operation that must succeed; returns the JSON of its answer, if it has any."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/{path}",
+        None if given is None else json.dumps(given).encode(),
+        {"Ocp-Apim-Subscription-Key": KEY, "Content-Type": "application/json"},
+        method=method,
+    )
+    with urllib.request.urlopen(request) as answer:
+        told = answer.read()
+    return json.loads(told) if told else None
+
+
+async def install(connection: str, loop_id: str, actions: int) -> None:
+    """Have a loop served by a model of the default policy, over the actions that `bench.load` asks about."""
+    rng = random.Random(3)
+    raw = body(rank_request(rng, make_actions(rng, actions)), "0" * 32)
+    learned = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
+    async with AzureStorage(connection) as storage:
+        model = trained_model([raw] * 200)
+        await pointer.install(storage.blobs, loop_id, model, learned.training, learned.lineage, 0, time.time())
 
 
 def main() -> None:

@@ -72,11 +72,12 @@ class Caller(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def load(port: int, key: str, callers: int, actions: int, seconds: float) -> Met:
-    """Load a server."""
+async def load(port: int, key: str, callers: int, actions: int, seconds: float, loop_path: str = "") -> Met:
+    """Load a server's default loop, or that below the path."""
     request = rank_request(random.Random(3), make_actions(random.Random(3), actions))
     head = (
-        f"POST /personalizer/v1.0/rank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOcp-Apim-Subscription-Key: {key}\r\n"
+        f"POST {loop_path}/personalizer/v1.0/rank HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Ocp-Apim-Subscription-Key: {key}\r\n"
         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     ).encode()
     met = Met()
@@ -92,5 +93,7 @@ async def load(port: int, key: str, callers: int, actions: int, seconds: float) 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    made = load(int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3]), float(arguments[4]))
+    made = load(
+        int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3]), float(arguments[4]), *arguments[5:]
+    )
     print(orjson.dumps(asyncio.run(made).summary()).decode())

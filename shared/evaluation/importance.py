@@ -173,8 +173,7 @@ def _work(events: Sequence[Logged]) -> float:
 
 def _by_event(values: Numbers, of: NDArray[np.intp]) -> Numbers:
     """The sums of what the decisions of an event have: its slots share a context, and are one observation."""
-    sums: Numbers = np.bincount(of, values)
-    return sums
+    return np.bincount(of, values).astype(np.float64)
 
 
 def _value(weights: Numbers, rewards: Numbers) -> float:

@@ -60,7 +60,7 @@ class Served:
         self._trials = trials
         self._try = trial.verdicts
         running.current = lambda: self.app
-        trial.verdicts = self._verdicts  # type: ignore[assignment]
+        trial.verdicts = self._verdicts
         for module in (erasures, logs):
             cast(Any, module).asyncio = SimpleNamespace(sleep=self._pass)
 
