@@ -177,7 +177,8 @@ def test_the_slots_of_an_event_are_one_observation() -> None:
     base, other, rewards = r.exponential(1.0, 500), r.exponential(1.0, 500), r.random(500)
 
     one = importance._loss(base, other, rewards, np.arange(500))
-    three = importance._loss(*(np.repeat(column, 3) for column in (base, other, rewards)), np.repeat(np.arange(500), 3))
+    base, other, rewards = (np.repeat(column, 3) for column in (base, other, rewards))
+    three = importance._loss(base, other, rewards, np.repeat(np.arange(500), 3))
 
     assert three == pytest.approx(one)
 

@@ -42,13 +42,14 @@ def model(data: bytes) -> Iterator[ServingModel]:
 
 
 def test_a_slot_is_asked_for_after_what_was_drawn_before_it(model: ServingModel, slotted: list[bytes]) -> None:
-    """As VW draws: had it drawn what it draws by itself, all its probabilities would be the same."""
+    """What it draws by other seeds is as probable when it is asked by these, by which it would have drawn others."""
     seen = set()
-    for event in logged.read(slotted[LEARNED:], True):
+    for n, event in enumerate(logged.read(slotted[LEARNED:], True)):
         one = event.situation
-        whole = {"FromUrl": one.context, "_multi": one.actions, "_slots": one.slots}
+        seeded = [{**slot, "_tag": f"seed={n}-{place}"} for place, slot in enumerate(one.slots)]
+        whole = {"FromUrl": one.context, "_multi": one.actions, "_slots": seeded}
         own = model.score_slots(orjson.dumps(whole))
-        drawn = [Drawn(n, left[0][0], len(left), left[0][1], 0.0) for n, left in enumerate(own) if left]
+        drawn = [Drawn(slot, left[0][0], len(left), left[0][1], 0.0) for slot, left in enumerate(own) if left]
         seen.add(len(drawn))
 
         assert Logged(one, drawn).probabilities(model, one) == pytest.approx([each.probability for each in drawn])
