@@ -165,6 +165,20 @@ def test_what_is_too_much_to_look_at_is_not_explained(policy: str) -> None:
     model.close()
 
 
+def test_what_is_long_is_explained_too_but_not_remembered() -> None:
+    model = ServingModel(_trained("--cb_explore_adf -q ::", 10), "")
+    long = b'{"i":{"constant":1,"id":"x"},"j":[{"text":"%b"}]}' % (b"y" * 5000)
+    short = long.replace(b"y" * 5000, b"y")
+
+    first, again, other = (model.explainer.shares(b"[]", action) for action in (long, long, short))
+
+    assert first == again
+    assert {name for name, _ in first or ()} >= {"i.constant"}
+    assert {name for name, _ in other or ()} >= {"i.constant"}
+    assert model.explainer._remembered.cache_info().currsize == 1
+    model.close()
+
+
 def test_an_action_without_features_has_no_shares() -> None:
     model = ServingModel(_trained("--cb_explore_adf -q :: --keep F", 10), "")
 
