@@ -57,6 +57,7 @@ def test_the_app_gets_storage_key_and_fast_timers(tmp_path: Path) -> None:
         "RANKLOOP_REWARD_DEADLINE_MS": "3000",
         "RANKLOOP_LOG_LEVEL": "warning",
         "AzureFunctionsJobHost__extensions__queues__newBatchThreshold": "3",
+        "AzureWebJobsDisableHomepage": "true",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHONUNBUFFERED": "1",
     }
