@@ -44,6 +44,7 @@ from shared.loops.settings import Loop
 from shared.optimization import Optimization
 from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
+from shared.runs import Runs
 from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
 from shared.training import Training
@@ -115,6 +116,7 @@ class App:
         self.trying = asyncio.Lock()
         guarded = Guarded(self.counters)
         self._guarded = guarded.run
+        self.runs = Runs(guarded)
         self.evaluator = Evaluator(blobs, self.pieces.send, Adoption(self.loops, self.trying))
         self.importances = Importances(blobs, self.pieces.send)
         self.optimization = Optimization(tables, blobs, self.evaluator)
@@ -166,18 +168,22 @@ class App:
         noted = await activity.noted(self.tables)
 
         until, passed = time.monotonic() + _JOINING, 0
-
-        async def join(loop_id: str) -> int:
-            loop = await self.loops.by_id(loop_id)
-            return await self.joiner.run(loop.rules(), noted[loop_id], now, time.monotonic() + _JOINING_ONE)
-
         # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
         for loop_id in sorted(due, key=lambda loop_id: (loop_id <= self._joined, loop_id)):
             self._joined = loop_id
-            passed += await self._guarded("join", f"loop {loop_id}", join(loop_id)) or 0
+            passed += await self._guarded("join", f"loop {loop_id}", self._join(loop_id, noted[loop_id], now)) or 0
             if time.monotonic() > until:
                 break
         return passed
+
+    async def _join(self, loop_id: str, spans: list[activity.Span], now: float) -> int:
+        loop = await self.loops.by_id(loop_id)
+        return await self.joiner.run(loop.rules(), spans, now, time.monotonic() + _JOINING_ONE)
+
+    async def join_loop(self, loop_id: str) -> None:
+        """Join what is closed in one loop, as the timer would in its next run."""
+        now = await self.clock.read()  # before the notes, as there
+        await self._join(loop_id, (await activity.noted(self.tables)).get(loop_id, []), now)
 
     async def train_due(self) -> int:
         """Erase, train and publish what is due, mirror what was joined, write closed hours, and sweep.

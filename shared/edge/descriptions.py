@@ -14,7 +14,7 @@ from msgspec import Meta
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
 from shared.contract.stories import Explanations, Story
 from shared.contract.versions import ALL, Version
-from shared.edge import access, configurations, events, health, limits, loops, models, schemas, stories
+from shared.edge import access, configurations, events, health, limits, loops, models, runs, schemas, stories
 from shared.edge.calls import Operation
 
 CHOOSING, CONFIGURATION, EVALUATIONS = "Choosing", "Configuration", "Evaluations"
@@ -239,6 +239,18 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
         answer=Explanations,
         codes=("InvalidRequest", "ResourceNotFound"),
         details="By the model version that decided it: what each feature added to the reward expected of each action.",
+    ),
+    runs.join: Description(
+        RANKLOOP,
+        "Join what is closed, without its timer",
+        answer=runs.JoinRun,
+        details="It may be repeated, and run beside the timer. After 20 s it is answered, and goes on.",
+    ),
+    runs.train: Description(
+        RANKLOOP,
+        "Learn what is joined, without its timer",
+        answer=runs.TrainRun,
+        details="It may be repeated, and run beside the timer. After 20 s it is answered, and goes on.",
     ),
     loops.list_loops: Description(RANKLOOP, "List the loops", answer=loops.LoopList),
     loops.create_loop: Description(

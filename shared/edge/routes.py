@@ -32,6 +32,7 @@ from shared.edge import (
     loops,
     models,
     reports,
+    runs,
     stories,
     versions,
 )
@@ -140,6 +141,8 @@ RANKLOOP = (
     Route("POST", "versions/{modelVersion}/rollback", versions.roll_back, MANAGE),
     Route("PUT", "pin", versions.pin, MANAGE),
     Route("DELETE", "pin", versions.unpin, MANAGE),
+    Route("POST", "join", runs.join, MANAGE),
+    Route("POST", "train", runs.train, MANAGE),
     Route("GET", "loops", loops.list_loops, OWNER),
     Route("POST", "loops", loops.create_loop, OWNER, body=loops.LoopRequest),
     Route("DELETE", "loops/{loop}", loops.delete_loop, OWNER),

@@ -19,7 +19,7 @@ LAYERS = (
     ("shared.evaluation",),
     ("shared.access", "shared.health", "shared.ranking"),
     ("shared.warmstart",),
-    ("shared.adoption", "shared.sweep", "shared.training"),
+    ("shared.adoption", "shared.runs", "shared.sweep", "shared.training"),
     ("shared.optimization",),
     ("shared.app",),
     ("shared.edge",),
