@@ -31,7 +31,7 @@ class Config:
 
     Attributes:
         storage: a connection string, or the account that the app's own identity may use; see `address.without_key`.
-        key: the deployment key; without one only loop keys and tokens open anything.
+        key: the deployment key, or several separated by commas; without one only loop keys and tokens open anything.
         strict_rank: answer 503 when a rank event is not durable in time, in place of 201 and "pending".
         log_deadline: seconds that Rank waits for the log before it answers.
         reward_deadline: seconds that Reward and Activate wait for it before they ask the caller to repeat the call.

@@ -51,12 +51,13 @@ class Access:
     """Who may do what.
 
     Args:
-        deployment_key: opens everything; an empty one opens nothing.
+        deployment_key: opens everything; an empty one opens nothing. Several, separated by commas, each do: so that
+            callers can move from one to the next.
         tokens: validates bearer tokens, or None where the deployment takes none.
     """
 
     def __init__(self, deployment_key: str, tokens: TokenRoles | None = None) -> None:
-        self._digest = digest(deployment_key) if deployment_key else None
+        self._digests = [digest(key) for key in map(str.strip, deployment_key.split(",")) if key]
         self._tokens = tokens
 
     async def roles(self, headers: Mapping[str, str], loop: Loop | None) -> Role:
@@ -85,13 +86,13 @@ class Access:
     def _roles_of_key(self, given: str, loop: Loop | None) -> Role:
         hashed = digest(given)
         # Every comparison is made, so that the time tells nothing of which one failed.
-        owns = self._digest is not None and hmac.compare_digest(hashed, self._digest)
+        owns = [hmac.compare_digest(hashed, key) for key in self._digests]
         opens = [hmac.compare_digest(hashed, key) for key in (loop.keys if loop else ())]
-        if owns:
+        if any(owns):
             return ALL
         if any(opens):
             return LOOP_KEY
-        if self._digest is None:
+        if not self._digests:
             message = "The key is not one of this loop's keys, and the deployment has none: set RANKLOOP_KEY."
             raise ApiError("Unauthorized", message)
         raise ApiError("Unauthorized", "The key is not one of this loop's keys.")

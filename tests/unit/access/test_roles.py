@@ -198,7 +198,22 @@ def test_no_text_but_the_key_opens(held: str, sent: str) -> None:
         except ApiError:
             return False
 
-    assert asyncio.run(opens()) == (held == sent != "")
+    assert asyncio.run(opens()) == (sent in {key.strip() for key in held.split(",")} - {""})
+
+
+async def test_while_a_deployment_key_is_changed_the_old_one_and_the_new_one_open() -> None:
+    before, between, after = Access("old"), Access("new, old"), Access("new")
+
+    for access, opening, refused in (
+        (before, ["old"], "new"),
+        (between, ["old", "new"], "old,"),
+        (after, ["new"], "old"),
+    ):
+        for key in opening:
+            assert await access.roles({KEY_HEADER: key}, None) == ALL
+        for key in (refused, "new, old", ",", " "):
+            await refusal(access, {KEY_HEADER: key})
+    assert "RANKLOOP_KEY" in await refusal(Access(" , "), {KEY_HEADER: "x"})
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------
