@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
@@ -69,14 +69,16 @@ class Azurite:
         ports: Ports | None = None,
         keep_open: tuple[int, ...] = (),
         options: tuple[str, ...] = (),
+        accounts: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Keep the data in `location`, or in memory without one; choose free ports unless some are given.
 
         The process inherits the descriptors of `keep_open`: a lock among them is held until it has ended. `options` are
-        more of Azurite's own.
+        more of Azurite's own. `accounts` are there in place of the usual one, each with one key or two.
         """
         self.location = location
         self.options = options
+        self.accounts = {ACCOUNT: [ACCOUNT_KEY]} if accounts is None else accounts
         self.keep_open = keep_open
         self.ports = ports or Ports.free()
         self._ports_fixed = ports is not None
@@ -86,12 +88,16 @@ class Azurite:
     @property
     def connection_string(self) -> str:
         """What the storage SDKs take."""
+        return self.connect(ACCOUNT, ACCOUNT_KEY)
+
+    def connect(self, account: str, key: str) -> str:
+        """The same of another account, with one of its keys."""
         base = f"http://{HOST}"
         return (
-            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
-            f"BlobEndpoint={base}:{self.ports.blob}/{ACCOUNT};"
-            f"QueueEndpoint={base}:{self.ports.queue}/{ACCOUNT};"
-            f"TableEndpoint={base}:{self.ports.table}/{ACCOUNT};"
+            f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};"
+            f"BlobEndpoint={base}:{self.ports.blob}/{account};"
+            f"QueueEndpoint={base}:{self.ports.queue}/{account};"
+            f"TableEndpoint={base}:{self.ports.table}/{account};"
         )
 
     @property
@@ -202,6 +208,7 @@ class Azurite:
             cwd=tempfile.gettempdir(),
             start_new_session=True,
             pass_fds=self.keep_open,
+            env={**os.environ, "AZURITE_ACCOUNTS": ";".join(":".join((a, *k)) for a, k in self.accounts.items())},
             preexec_fn=die_with_parent(),
         )
 

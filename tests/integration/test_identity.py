@@ -24,6 +24,8 @@ from localhost.azurite import ACCOUNT, ACCOUNT_KEY, HOST, Azurite
 from tests.integration.served import ROOT, Served, environment, wait_until
 
 CLIENT = "11111111-2222-3333-4444-555555555555"
+COPY = "rankloopcopy"
+"""Another account of the same storage."""
 HEADER = "a secret of the platform's"
 KEY = {"Ocp-Apim-Subscription-Key": "k", "Content-Type": "application/json"}
 
@@ -120,7 +122,7 @@ def certificate(tmp_path: Path) -> Path:
 def closed(certificate: Path) -> Iterator[Azurite]:
     """An Azurite behind https that asks for tokens."""
     options = ("--oauth", "basic", "--cert", str(certificate), "--key", str(certificate.with_name("key.pem")))
-    with Azurite(options=options) as running:
+    with Azurite(options=options, accounts={ACCOUNT: [ACCOUNT_KEY], COPY: [ACCOUNT_KEY]}) as running:
         yield running
 
 
@@ -182,6 +184,14 @@ def test_the_app_works_with_nothing_but_its_identity(
             leased = blobs.get_blob_client("rankloop-host", "timers/join_timer")
             wait_until(leased.exists, f"nobody leased the timer: {app.errors}")
             assert leased.get_blob_properties().lease.state == "leased"
+        accounts = {"FROM": settings["RANKLOOP_STORAGE"], "TO": settings["RANKLOOP_STORAGE"].replace(ACCOUNT, COPY)}
+        backup = [sys.executable, "-m", "backup"]
+        copied = subprocess.run(
+            backup, env=environment({**settings, **accounts}), cwd=ROOT, capture_output=True, check=False
+        )
+        assert copied.stdout.decode().splitlines()[-1:] == [
+            line for line in copied.stdout.decode().splitlines() if line.startswith("Copied: 1 loops, 2 rows, ")
+        ], copied.stderr.decode()
 
     assert not identities.faults
     assert set(identities.asked) == {("https://storage.azure.com", CLIENT)}

@@ -5,6 +5,7 @@ from importlib.metadata import packages_distributions
 import pytest
 
 OURS = (
+    "backup",
     "bench",
     "demo",
     "function_app",
