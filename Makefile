@@ -9,11 +9,11 @@ SETUP_RUN := $(PYTHON) -I localhost/setup.py run
 SETUP_DEV := $(PYTHON) -I localhost/setup.py dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format lock smoke sbom demo bench bench-learning fuzz soak clean
+.PHONY: help run setup test test-313 check format lock audit smoke backup sbom demo bench bench-learning fuzz soak clean
 
 help: ## Show this list
 	@echo "make ..."
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo "Settings of make run, from the environment:"
 	@echo "  RANKLOOP_PORT   where the loop answers, on 127.0.0.1 (7071)"
 	@echo "  RANKLOOP_KEY    the deployment key (made once and kept in the data folder)"
@@ -35,11 +35,15 @@ test: ## Run the whole test suite against a real Azurite
 	@# Two processes, for half of the time is waiting; the long files come first, in the order of the folders.
 	@$(VENV_PYTHON) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-313: ## Run the suite on Python 3.13, as Azure does, where this machine has one
+	@$(SETUP_DEV)
+	@$(VENV_PYTHON) .ci/on_313.py $(ARGS)
+
 check: ## Lint, check format and types, look for secrets, and whether the lock files are current
 	@$(SETUP_DEV)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
-	$(VENV_PYTHON) -m mypy . .ci/lock.py .ci/leaks.py .ci/sbom.py
+	$(VENV_PYTHON) -m mypy . .ci/lock.py .ci/leaks.py .ci/sbom.py .ci/audit.py .ci/on_313.py
 	$(VENV_PYTHON) .ci/leaks.py
 	$(VENV_PYTHON) .ci/lock.py --check
 
@@ -51,6 +55,14 @@ format: ## Rewrite the code in the project's format
 lock: ## Write requirements*.txt and package-lock.json from requirements*.in and package.json
 	@$(SETUP_DEV)
 	@$(VENV_PYTHON) .ci/lock.py
+
+audit: ## Look for advisories against what the locks pin, where their databases can be reached
+	@$(SETUP_RUN)
+	@$(VENV_PYTHON) .ci/audit.py
+
+backup: ## Copy a deployment's storage while it serves: FROM=... TO=... make backup (docs/recovery.md)
+	@$(SETUP_RUN)
+	@FROM="$$FROM" TO="$$TO" $(VENV_PYTHON) -m backup
 
 smoke: ## Prove a deployment: make smoke ENDPOINT=https://... KEY=<the deployment key>
 	@$(SETUP_RUN)
@@ -83,5 +95,5 @@ soak: ## Kill instances for an hour (SOAK_SECONDS) or 2000 times (SOAK_KILLS), d
 		$(VENV_PYTHON) -m pytest -q tests/faults/test_crash.py $(ARGS)
 
 clean: ## Remove what set-up and tools made; the data folder stays
-	rm -rf .venv node_modules tests/*/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-3.13 node_modules tests/*/js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

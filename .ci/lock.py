@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from localhost.azurite import node  # noqa: E402 - a file outside the packages finds them only now
 
 # The order in which one constrains the next.
-NAMES = ["requirements", "requirements-local", "requirements-dev"]
+NAMES = ["requirements", "requirements-local", "requirements-dev", "requirements-audit"]
 PACKAGES = (".", "tests/contract/js", "tests/ui/js")
 """Where package.json and its lock are: what `make run` needs, the SDKs that the tests call, and axe-core."""
 FLAGS = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 from bench import (
+    cold,
     coverage,
     during,
     evaluate,
     explanation,
     http,
+    idle,
     join,
     loops,
     merge,
@@ -17,6 +19,7 @@ from bench import (
     overload,
     rank,
     requests,
+    resident,
     start,
     train,
 )
@@ -33,6 +36,9 @@ MEASUREMENTS = {
     "during": during.main,
     "http": http.main,
     "requests": requests.main,
+    "idle": idle.main,
+    "cold": cold.main,
+    "resident": resident.main,
     "start": start.main,
     "overload": overload.main,
     "coverage": coverage.main,

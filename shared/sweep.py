@@ -1,4 +1,8 @@
-"""Turns what loops keep no longer, and what deleted loops have left, into nothing: once an hour, a minute at a time."""
+"""Turns what loops keep no longer, and what deleted loops have left, into nothing: once an hour, a minute at a time.
+
+A loop that has fallen silent is swept when a day of its log may have come to its end, and left alone by other sweeps:
+twenty idle loops would cost more than the timers themselves.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from shared.counters import Counters
 from shared.guard import Guarded
 from shared.learning import thinning
 from shared.log import activity, retention
+from shared.log import checkpoint as checkpoints
 from shared.log.hours import Hours
 from shared.loops import policy
 from shared.loops.loops import Loops
@@ -24,6 +29,10 @@ _GONE = 60.0
 """Seconds after which what a deleted loop stored is deleted: by then hardly any instance serves it."""
 _GONE_FOR_SURE = 900.0
 """Seconds after which nobody writes for a deleted loop any more: a timer's run may take ten minutes (host.json)."""
+_SILENT = 2 * retention.DAY
+"""Seconds without anything joined after which a loop is silent: its hours are written, and no single one expires."""
+_EVERY_LOOP = 2 * _SWEEP
+"""Seconds from the beginning of a day in which silent loops are swept as well: there is a sweep in them."""
 
 
 class Sweep:
@@ -92,6 +101,10 @@ class Sweep:
     async def _expire(self, loop_id: str, pending: Sequence[activity.Span], now: float, ends: float) -> None:
         loop = await self._loops.by_id(loop_id)
         await self._loops.settle(loop)
+        if now % retention.DAY >= _EVERY_LOOP and not pending:
+            held, _ = await checkpoints.load(self._blobs, loop_id)
+            if now - held.watermark > _SILENT:
+                return await self._mirror(loop)
         days = loop.configuration.log_retention_days
         expired = await retention.expire(self._tables, self._blobs, loop_id, days, bool(pending), now)
         self._counters.add("log.expired", expired)

@@ -1,9 +1,12 @@
 """What CI asks besides the tests: that no secret is committed, and what a deployment is made of."""
 
 import importlib.util
+import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-LEAKS, SBOM = script("leaks"), script("sbom")
+LEAKS, SBOM, AUDIT, ON_313 = map(script, ("leaks", "sbom", "audit", "on_313"))
 # Put together here, so that this file holds none.
 LETTERS = "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA" * 3
 
@@ -95,3 +98,116 @@ def test_the_bill_names_every_package_of_the_lock() -> None:
 def test_what_is_not_pinned_is_in_no_bill() -> None:
     with pytest.raises(ValueError, match="'numpy>=2' pins no package"):
         SBOM.components("orjson==3.13.0\nnumpy>=2\n")
+
+
+ADVISORY = {"id": "PYSEC-1", "fix_versions": ["2.0", "3.0"], "aliases": ["CVE-1"], "description": "..."}
+
+
+def test_what_is_known_of_python_packages_is_told() -> None:
+    sound = {"name": "a", "version": "1.0", "vulns": []}
+    known = {"name": "b", "version": "1.0", "vulns": [ADVISORY, {**ADVISORY, "id": "PYSEC-2", "fix_versions": []}]}
+
+    found = AUDIT.python_advisories(json.dumps({"dependencies": [sound, known], "fixes": []}))
+
+    assert found == (2, ["b 1.0: PYSEC-1, mended in 2.0, 3.0", "b 1.0: PYSEC-2, mended in none"])
+
+
+def test_what_is_known_of_node_packages_is_told() -> None:
+    known = {"left-pad": {"name": "left-pad", "severity": "high", "range": "<1.3.1", "via": [], "isDirect": False}}
+    report = {"auditReportVersion": 2, "vulnerabilities": known, "metadata": {"dependencies": {"prod": 9, "total": 12}}}
+
+    assert AUDIT.node_advisories(json.dumps(report)) == (12, ["left-pad: high, <1.3.1"])
+
+
+@pytest.mark.parametrize("read", [AUDIT.python_advisories, AUDIT.node_advisories])
+@pytest.mark.parametrize("said", ["", "Traceback", "[]", "null", "{}", '{"dependencies": []}'])
+def test_an_answer_that_says_nothing_is_no_audit(read: Any, said: str) -> None:
+    with pytest.raises(AUDIT.NotAudited):
+        read(said)
+
+
+def test_a_package_that_was_not_looked_up_or_an_error_is_no_audit() -> None:
+    skipped = {"dependencies": [{"name": "a", "skip_reason": "not on PyPI"}]}
+    with pytest.raises(AUDIT.NotAudited, match="1 of 1 packages were not looked up, a among them"):
+        AUDIT.python_advisories(json.dumps(skipped))
+    with pytest.raises(AUDIT.NotAudited, match="audit endpoint returned an error"):
+        AUDIT.node_advisories(json.dumps({"message": "audit endpoint returned an error", "error": {}}))
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+    """Have programs of these texts in place of those that ask; each prints its answer."""
+    commands = [
+        (f"lock {n}", [sys.executable, "-c", answer], AUDIT.python_advisories) for n, answer in enumerate(answers)
+    ]
+    monkeypatch.setattr(AUDIT, "commands", lambda: commands)
+    monkeypatch.setattr(AUDIT, "install", lambda: True)
+
+
+SOUND = """print('{"dependencies": [{"name": "a", "version": "1.0", "vulns": []}]}')"""
+KNOWN = SOUND.replace("[]", f"[{json.dumps(ADVISORY)}]")
+SILENT = "import sys; print('the network is unreachable', file=sys.stderr); sys.exit(1)"
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "last"),
+    [
+        ((SOUND, SOUND), 0, "Audited: 2 packages, 0 advisories."),
+        ((KNOWN, SOUND), 1, "Audited: 2 packages, 1 advisories."),
+        ((SOUND, SILENT), 2, "NOT AUDITED: 1 of 2 locks. Nothing is known of what they pin."),
+        ((KNOWN, SILENT), 2, "NOT AUDITED: 1 of 2 locks. Nothing is known of what they pin."),
+    ],
+)
+def test_only_what_was_audited_and_is_sound_is_green(
+    answers: tuple[str, ...], code: int, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(monkeypatch, *answers)
+
+    assert AUDIT.main() == code
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == last
+    assert ("the network is unreachable" in "".join(told)) == (SILENT in answers)
+
+
+def test_who_has_no_pip_audit_audits_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(AUDIT, "install", lambda: False)
+
+    assert AUDIT.main() == 2
+    assert capsys.readouterr().out.startswith("NOT AUDITED")
+
+
+def test_every_lock_is_asked_about() -> None:
+    locks = {path.name for path in ROOT.glob("requirements*.txt")} - {
+        "requirements-audit.txt",  # what asks
+        "requirements-runtime-test.txt",  # one package, which Azure brings along
+    }
+
+    assert locks == set(AUDIT.PYTHON_LOCKS)
+    assert all((ROOT / lock).exists() for lock, _, _ in AUDIT.commands())
+
+
+def test_a_machine_without_the_newer_python_says_that_nothing_was_tested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stub = tmp_path / ".pyenv/versions/3.13.9/bin/python3.13"
+    stub.parent.mkdir(parents=True)
+    stub.write_text("#!/bin/sh\nexit 127\n")
+    stub.chmod(0o755)
+    monkeypatch.setattr(ON_313.shutil, "which", lambda name: str(stub))
+    monkeypatch.setattr(ON_313.Path, "home", lambda: tmp_path)
+
+    assert list(ON_313.candidates(tmp_path)) == [stub, stub]
+    assert ON_313.main([]) == 2
+    assert capsys.readouterr().out.startswith("NOT TESTED ON PYTHON 3.13")
+
+
+def test_the_newest_that_starts_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ON_313.shutil, "which", lambda name: None)
+    for version, code in (("3.13.0", 0), ("3.13.2", 0), ("3.13.9", 1)):
+        python = tmp_path / f".pyenv/versions/{version}/bin/python3.13"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\nexit {code}\n")
+        python.chmod(0o755)
+
+    assert ON_313.find(tmp_path) == tmp_path / ".pyenv/versions/3.13.2/bin/python3.13"

@@ -434,3 +434,44 @@ async def test_hours_and_tables_go_with_their_days(world: World) -> None:
         assert {parsed[0].start for name in names if (parsed := joined.parse(name))} == days
     assert {span.start for span in await merged.stored(world.blobs, loop.id)} == days
     assert app.counters["log.expired"] == 6, "the tables of parts had gone when their day was merged"
+
+
+@pytest.mark.parametrize(
+    ("hours_into_the_day", "days_of_silence", "swept"),
+    [(12, 3, False), (2.1, 3, False), (1.9, 3, True), (0.1, 3, True), (12, 1, True), (12, 0, True)],
+)
+async def test_a_silent_loop_is_swept_when_a_day_begins_and_else_left_alone(
+    world: World, hours_into_the_day: float, days_of_silence: int, swept: bool
+) -> None:
+    world.now = T0 // DAY * DAY + hours_into_the_day * HOUR
+    app = world.instance()
+    loop = await app.loops.named(DEFAULT)
+    await world.hold(loop.id, 0, 91)
+    held, etag = await checkpoints.load(world.blobs, loop.id)
+    held.watermark -= days_of_silence * DAY
+    await checkpoints.save(world.blobs, loop.id, held, etag)
+
+    await app.sweep.run(0.0, {})
+
+    assert await world.kept(loop.id) == ([0] if swept else [0, 91])
+
+
+async def test_a_silent_loop_with_pending_events_or_a_mirror_is_looked_after(world: World) -> None:
+    world.now = T0 // DAY * DAY + 12 * HOUR
+    app = world.instance()
+    loop = await app.loops.change(
+        DEFAULT,
+        lambda loop: replace(
+            loop, configuration=replace(loop.configuration, log_mirror_enabled=True, log_mirror_sas_uri=URI)
+        ),
+    )
+    await world.hold(loop.id, 0, 91)
+    world.now += 3 * DAY
+
+    await app.sweep.run(0.0, {})
+
+    assert await world.kept(loop.id) == [3, 94]
+    assert await world.blobs.get(f"loops/{loop.id}/mirror.json") is not None
+    await world.rank(app)
+    await app.sweep.run(0.0, {})
+    assert await world.kept(loop.id) == [3]

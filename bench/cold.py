@@ -1,0 +1,109 @@
+"""What of a cold start is ours: from the first import to the first Rank that is answered, against the imports alone.
+
+Each round is two fresh processes, one after the other: one imports what the app cannot do without, and nothing else;
+the other imports the app and has its own handler answer a Rank, with a model in blob storage and a durable event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+
+import orjson
+
+from bench.documents import body, make_actions, rank_request
+from localhost.azurite import Azurite
+
+ROUNDS = 15
+ACTIONS = 10
+EVENTS = 2_200
+"""Events that the model has learned: it has 1 MB then."""
+KEY = "bench"
+
+
+def imports() -> None:
+    """Import the libraries alone."""
+    import vowpalwabbit  # noqa: F401
+
+
+async def first_rank(request: bytes) -> str:
+    """Import the app, and have it answer a Rank; the answer's event id."""
+    import azure.functions as func
+
+    import function_app
+
+    (rank,) = (f for f in function_app.app.get_functions() if f.get_function_name() == "rank")
+    params = {"version": "v1.1-preview.3"}
+    headers = {"ocp-apim-subscription-key": KEY}
+    call = func.HttpRequest("POST", "http://h/", headers=headers, params={}, route_params=params, body=request)
+    answer = await rank.get_user_function()(call)
+    if answer.status_code != 201 or "x-rankloop-log" in answer.headers:
+        raise SystemExit(f"the first Rank was answered {answer.status_code} {dict(answer.headers)}")
+    return str(orjson.loads(answer.get_body())["eventId"])
+
+
+async def prepare(storage: str) -> tuple[int, bytes]:
+    """A deployment whose loop serves a model; its size in bytes, and a Rank that it answers."""
+    from bench.rank import trained_model
+    from shared.app import App
+    from shared.config import Config
+    from shared.learning import pointer
+    from shared.loops.loops import DEFAULT
+    from shared.storage.azure import AzureStorage
+
+    rng = random.Random(4)
+    requests = [body(rank_request(rng, make_actions(rng, ACTIONS)), f"e{n}") for n in range(EVENTS)]
+    model = trained_model(requests)
+    async with AzureStorage(storage) as held:
+        app = App(Config(storage, KEY), held.tables, held.blobs)
+        loop = await app.loops.named(DEFAULT)
+        await pointer.install(held.blobs, loop.id, model, loop.learned.training, loop.learned.lineage, 0, time.time())
+    return len(model), requests[0]
+
+
+def seconds(what: str, request: bytes, environment: dict[str, str]) -> float:
+    """What a fresh process has measured."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cold", what], input=request, env=environment, check=True, capture_output=True
+    )
+    return float(json.loads(done.stdout))
+
+
+def main() -> None:
+    """Print the ratio."""
+    with Azurite() as azurite:
+        size, request = asyncio.run(prepare(azurite.connection_string))
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RANKLOOP_")},
+            "RANKLOOP_STORAGE": azurite.connection_string,
+            "RANKLOOP_KEY": KEY,
+            "RANKLOOP_LOG_DEADLINE_MS": "3500",
+        }
+        kinds = ("imports", "rank")
+        rounds = [[seconds(kind, request, environment) for kind in kinds] for _ in range(ROUNDS + 1)][1:]
+    alone, ours = map(statistics.median, zip(*rounds, strict=True))
+    print(
+        f"Cold start, fresh processes, medians of {ROUNDS} interleaved rounds, a model of {size / 1e6:.2f} MB in blobs:"
+    )
+    print(f"  import of azure.functions, vowpalwabbit and the storage SDKs alone: {alone:.2f} s")
+    print(f"  first import to first Rank answered / that: {ours / alone:.2f}x  ({ours:.2f} s)  (goal at most 4)")
+
+
+def _child(what: str) -> None:
+    request = sys.stdin.buffer.read()
+    began = time.perf_counter()
+    if what == "imports":
+        imports()
+    else:
+        asyncio.run(first_rank(request))
+    print(time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1])
