@@ -21,7 +21,7 @@ from msrest.authentication import CognitiveServicesCredentials
 _PATIENCE = 60.0
 """Seconds that one call may take: the first after a while finds no instance."""
 _LEARNING = 600.0
-"""Seconds until a reward must have reached a model, where both timers run each minute and the wait is 5 s."""
+"""Seconds until a reward must have reached a model, where each timer runs every two minutes and the wait is 5 s."""
 _TASTES = ("sweet", "sour")
 _EVENT = {"actions": [{"id": taste, "features": [{"taste": taste}]} for taste in _TASTES]}
 

@@ -10,7 +10,7 @@ from shared import app
 
 bp = func.Blueprint()
 # A setting that is missing would keep the whole app from loading.
-SCHEDULE = "%RANKLOOP_JOIN_SCHEDULE%" if "RANKLOOP_JOIN_SCHEDULE" in os.environ else "0 * * * * *"
+SCHEDULE = "%RANKLOOP_JOIN_SCHEDULE%" if "RANKLOOP_JOIN_SCHEDULE" in os.environ else "0 */2 * * * *"
 
 
 @bp.function_name("join_timer")

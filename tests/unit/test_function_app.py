@@ -1,12 +1,15 @@
 """What Azure's host would refuse and its Python runtime does not see: routes that clash, among us or with the host."""
 
 import json
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from localhost.ncrontab import Schedule
 from shared.contract.versions import Version
 from shared.edge.routes import Route, find
 from shared.edge.web import _HOLE as HOLE
@@ -53,12 +56,30 @@ print(join_timer_fn.SCHEDULE, train_timer_fn.SCHEDULE, sep="|")
 """
 
 
-def test_without_settings_the_timers_run_each_minute() -> None:
+def test_without_settings_each_timer_runs_every_two_minutes() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert (ended.returncode, ended.stdout.strip()) == (0, "0 * * * * *|0 * * * * *"), ended.stderr
+    assert (ended.returncode, ended.stdout.strip()) == (0, "0 */2 * * * *|0 1-59/2 * * * *"), ended.stderr
+
+
+def test_the_timers_of_a_month_are_within_what_azure_gives_away() -> None:
+    """A run is billed for a second at least, by its instance's memory; docs/operations.md has the same sum."""
+    memory = re.search(r"'INSTANCE_MEMORY_MB', '(\d+)'", (ROOT / "infra/main.bicepparam").read_text())
+    assert memory
+    day, runs = datetime(2026, 11, 2, tzinfo=UTC), 0
+    for module in ("join_timer_fn", "train_timer_fn"):
+        found = re.search(r'else "([^"]+)"$', (ROOT / module / "__init__.py").read_text(), re.MULTILINE)
+        assert found
+        schedule, due = Schedule(found[1]), day - timedelta(seconds=1)
+        while (due := schedule.next(due)) < day + timedelta(days=1):
+            runs += 1
+    seconds = runs * 30
+
+    told = f"{seconds:,} runs x 1 s x 2 GB = {seconds * int(memory[1]) // 1024:,} GB-s"
+    assert told in (ROOT / "docs/operations.md").read_text()
+    assert seconds * int(memory[1]) / 1024 < 100_000
 
 
 def ask(paths: list[tuple[str, str]]) -> list[tuple[str, str, dict[str, str]] | None]:

@@ -1,0 +1,1 @@
+"""What earlier releases have stored, and tests that it is still served."""
