@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     except subprocess.CalledProcessError as error:
         print(f"NOT TESTED ON PYTHON 3.13: what the locks pin could not be installed (code {error.returncode}).")
         return 2
-    suite = [VENV / "bin" / "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    suite = [str(VENV / "bin" / "python"), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     return subprocess.run([*suite, *arguments], cwd=ROOT, env=os.environ, check=False).returncode
 
 

@@ -57,7 +57,7 @@ async def copy(world: World, gate: Gate, told: list[str] | None = None) -> tuple
     """Copy a deployment, with each of its storage's calls behind a gate."""
     twin = World(prune=world.prune)
     source = Account(WatchedTables(world.tables, gate), WatchedBlobs(world.blobs, gate))
-    copied = await Copy(source, Account(twin.tables, twin.blobs), [].append if told is None else told.append).run()
+    copied = await Copy(source, Account(twin.tables, twin.blobs), (told if told is not None else []).append).run()
     return twin, copied
 
 
