@@ -8,7 +8,7 @@ RUN pip --python /venv/bin/python install --constraint requirements-local.txt uv
 
 FROM python:3.13-slim-bookworm
 # At info, the local host would log the keys of its own routes.
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RANKLOOP_DATA=/tmp/rankloop RANKLOOP_LOG_LEVEL=warning
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RANKLOOP_DATA=/tmp/rankloop RANKLOOP_LOG_LEVEL=warning RANKLOOP_LOG_FORMAT=json
 ENV AzureWebJobsDisableHomepage=true
 WORKDIR /app
 COPY --from=packages /venv /venv
@@ -16,4 +16,5 @@ COPY . ./
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["/venv/bin/python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health/live', timeout=4)"]
 ENTRYPOINT ["/venv/bin/python", "-m", "localhost", "--host", "0.0.0.0", "--port", "8080", "--auth", "--replicas"]

@@ -24,38 +24,51 @@ var rules = [
     threshold: 5
   }
   {
-    name: 'join-stands-still'
-    about: 'The join timer has not ended a run for 15 minutes: rewards do not reach the model.'
+    name: 'join-lags'
+    about: 'Events wait for 15 minutes longer than they should to be joined with their rewards, or no join was run.'
     severity: 1
     query: '''
-      requests
-      | where name == 'join_timer' and success == true
-      | summarize measured = count()
+      customMetrics
+      | where name == 'rankloop.join.lag'
+      | summarize told = count(), worst = max(value)
+      | project measured = iff(told == 0, 86400.0, worst)
     '''
-    operator: 'LessThan'
-    threshold: 1
+    operator: 'GreaterThan'
+    threshold: 900
   }
   {
-    name: 'training-stands-still'
-    about: 'The train timer has not ended a run for 15 minutes: the model grows old.'
+    name: 'model-is-late'
+    about: 'A loop has something to learn, and its next model is due for half an hour; or no training was run.'
     severity: 2
     query: '''
-      requests
-      | where name == 'train_timer' and success == true
-      | summarize measured = count()
+      customMetrics
+      | where name == 'rankloop.model.late'
+      | summarize told = count(), worst = max(value)
+      | project measured = iff(told == 0, 86400.0, worst)
     '''
-    operator: 'LessThan'
-    threshold: 1
+    operator: 'GreaterThan'
+    threshold: 1800
+  }
+  {
+    name: 'buffer-fills'
+    about: 'An instance holds 48 MiB of events that storage has not taken; at 96 MiB it refuses calls.'
+    severity: 2
+    query: '''
+      customMetrics
+      | where name == 'rankloop.journal.waiting'
+      | summarize measured = max(value)
+    '''
+    operator: 'GreaterThan'
+    threshold: 50331648
   }
   {
     name: 'events-lost'
-    about: 'Lines of the journal could not be written, or came too late for the log: storage is slow or down.'
+    about: 'Events could not be written, or came too late for the log: storage is slow or down.'
     severity: 1
     query: '''
-      traces
-      | where severityLevel >= 3
-      | where message has 'lines could not be written' or message has 'are not in the log'
-      | summarize measured = count()
+      customMetrics
+      | where name == 'rankloop.count' and customDimensions.name == 'journal.lost'
+      | summarize measured = sum(value)
     '''
     operator: 'GreaterThan'
     threshold: 0
@@ -65,10 +78,11 @@ var rules = [
     about: 'A piece of work, a timer\'s task or a model has failed; the log says which.'
     severity: 2
     query: '''
-      traces
-      | where severityLevel >= 3
-      | where message has 'failed and is' or message has 'does not load' or message has 'is held back'
-      | summarize measured = count()
+      customMetrics
+      | where name == 'rankloop.count'
+      | extend what = tostring(customDimensions.name)
+      | where what in ('model.refused', 'train.held') or (what endswith '.failed' and what != 'storage.failed')
+      | summarize measured = sum(value)
     '''
     operator: 'GreaterThan'
     threshold: 0

@@ -37,6 +37,9 @@ param budget = {
 }
 
 param settings = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')
+  OTEL_SDK_DISABLED: readEnvironmentVariable('OTEL_SDK_DISABLED', '')
+  OTEL_TRACES_SAMPLER_ARG: readEnvironmentVariable('OTEL_TRACES_SAMPLER_ARG', '')
   RANKLOOP_ENTRA_AUDIENCES: readEnvironmentVariable('RANKLOOP_ENTRA_AUDIENCES', '')
   RANKLOOP_ENTRA_AUTHORITY: readEnvironmentVariable('RANKLOOP_ENTRA_AUTHORITY', '')
   RANKLOOP_ENTRA_TENANT: readEnvironmentVariable('RANKLOOP_ENTRA_TENANT', '')

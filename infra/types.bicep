@@ -24,6 +24,9 @@ type scaleSettings = {
 @sealed()
 @description('Settings of the app that docs/operations.md describes. One that is empty keeps the app\'s own default.')
 type appSettings = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: string
+  OTEL_SDK_DISABLED: string
+  OTEL_TRACES_SAMPLER_ARG: string
   RANKLOOP_ENTRA_AUDIENCES: string
   RANKLOOP_ENTRA_AUTHORITY: string
   RANKLOOP_ENTRA_TENANT: string

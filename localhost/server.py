@@ -17,6 +17,7 @@ from localhost.config import Config, StartError, load_config
 from localhost.connection import Connection
 from localhost.functions import HttpTrigger, QueueTrigger
 from localhost.host import Host
+from localhost.json_lines import JsonLines
 from localhost.keys import Keys
 from localhost.leases import open_leases
 from localhost.loading import App, load_app, put_last_on_path
@@ -155,14 +156,22 @@ def _describe(app: App, config: Config, application: Host, keys: Keys, address: 
 
 
 def set_up_logging() -> None:
-    """Send log lines of RANKLOOP_LOG_LEVEL (info unless set) and above, short, to stderr."""
+    """Send log lines of RANKLOOP_LOG_LEVEL (info unless set) and above to stderr, as RANKLOOP_LOG_FORMAT says."""
     level = os.environ.get("RANKLOOP_LOG_LEVEL", "info").upper()
     if level not in logging.getLevelNamesMapping():
         raise StartError(f"RANKLOOP_LOG_LEVEL={level.lower()} is no level: choose debug, info, warning or error")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s %(message)s"))
+    handler.setFormatter(_formatter(os.environ.get("RANKLOOP_LOG_FORMAT", "text")))
     # The library's advice to apps without HTTP functions; it is not about anything that they did.
     handler.addFilter(lambda record: "Auth level is not applied to non http" not in str(record.msg))
     logging.basicConfig(level=level, handlers=[handler])
     # The SDKs log every request and response at INFO.
     logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+def _formatter(name: str) -> logging.Formatter:
+    if name == "json":
+        return JsonLines()
+    if name != "text":
+        raise StartError(f"RANKLOOP_LOG_FORMAT={name} is no format: choose text or json")
+    return logging.Formatter("%(asctime)s %(levelname).1s %(name)s %(message)s")

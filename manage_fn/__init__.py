@@ -13,6 +13,7 @@ ROUTES = {
     "loop_personalizer": "loops/{loop}/personalizer/{*path}",
     "loop_rankloop": "loops/{loop}/rankloop/{*path}",
     "openapi": "openapi.json",
+    "probe": "health/{probe}",
 }
 """Functions by name."""
 

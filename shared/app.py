@@ -9,12 +9,13 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from shared import config
 from shared.access import tokens
 from shared.access.admission import Admission
+from shared.access.rates import Rates
 from shared.access.roles import Access
 from shared.adoption import Adoption
 from shared.clock import StorageClock
@@ -26,6 +27,7 @@ from shared.evaluation.piecework import Scoring
 from shared.guard import Guarded
 from shared.health import examined
 from shared.health.examiner import Examiner
+from shared.joining import Joining
 from shared.learning import rebuild
 from shared.learning.piecework import Piece
 from shared.learning.signed import Signer, trusted
@@ -44,18 +46,18 @@ from shared.loops.settings import Loop
 from shared.optimization import Optimization
 from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
+from shared.readiness import Readiness
 from shared.runs import Runs
 from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
+from shared.telemetry import about
+from shared.telemetry.telemetry import Sender, Telemetry
+from shared.telemetry.traces import Traces
 from shared.training import Training
 from shared.work import Work
 
 log = logging.getLogger("rankloop")
 
-_JOINING = 300.0
-"""Seconds after which a timer run begins no other loop's join: the host ends a run that takes ten minutes."""
-_JOINING_ONE = 60.0
-"""Seconds after which a loop's join begins no other window; the next run goes on."""
 _TRAINING = 240.0
 """Seconds after which a timer run begins no other loop's training: the host ends a run that takes ten minutes."""
 _MIRRORING = 30.0
@@ -83,6 +85,7 @@ class App:
         close: ends the connections to it.
         open_container: opens the containers that logs are mirrored to.
         counters: where the storage counts, too.
+        environment: says where telemetry goes; see `Telemetry`.
     """
 
     def __init__(
@@ -94,18 +97,27 @@ class App:
         open_container: OpenContainer = _open_container,
         counters: Counters | None = None,
         queues: Queues | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.config = settings
         self.tables = tables
         self.blobs = blobs
         self.queues: Queues = queues or NoQueues()
         self.counters = counters or Counters()
+        self.traces = Traces()
+        self.telemetry = Telemetry(environment or {}, self.counters, lambda: self._export(environment or {}))
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "clock", "RowKey": "probe"}))
         self.loops = Loops(tables, blobs, self.clock)
         self.models = ModelCache(blobs, self.counters)
         self.journal = Journal(tables, blobs, self.clock, self.counters, settings.shards, settings.linger)
         self.ranker = Ranker(
-            self.models, self.journal, self.clock, self.counters, settings.log_deadline, strict=settings.strict_rank
+            self.models,
+            self.journal,
+            self.clock,
+            self.counters,
+            settings.log_deadline,
+            strict=settings.strict_rank,
+            traces=self.traces,
         )
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
@@ -114,9 +126,10 @@ class App:
         self.eraser = Eraser(tables, blobs, self.counters)
         self.pieces = Work(self.queues, self.counters)
         self.trying = asyncio.Lock()
-        guarded = Guarded(self.counters)
+        guarded = Guarded(self.counters, self.traces)
         self._guarded = guarded.run
         self.runs = Runs(guarded)
+        self.joining = Joining(tables, self.clock, self.loops, self.joiner, self.counters, guarded)
         self.evaluator = Evaluator(blobs, self.pieces.send, Adoption(self.loops, self.trying))
         self.importances = Importances(blobs, self.pieces.send)
         self.optimization = Optimization(tables, blobs, self.evaluator)
@@ -130,6 +143,8 @@ class App:
         self.rebuilder = rebuild.Rebuilder(blobs, self.counters)
         self.subjects = Subjects(blobs)
         self.mirror = Mirror(blobs, self.counters, open_container, settings.mirror_hosts)
+        self.rates = Rates()
+        self.readiness = Readiness(self.loops, self.clock)
         self.admission = Admission(min(settings.log_deadline, settings.reward_deadline))
         self.access = Access(settings.key, tokens.of(settings))
         self.trusted_signers = trusted(settings)
@@ -138,9 +153,18 @@ class App:
         self.sweep = Sweep(
             tables, blobs, self.counters, self.clock, self.loops, self.hours, self.optimization.run, self._mirror
         )
-        self._joined = ""
         self._trained = ""
         self._unexamined: dict[str, float] = {}
+
+    def _export(self, environment: Mapping[str, str]) -> Sender:
+        from shared.telemetry.export import Export  # OpenTelemetry takes 0.4 s, which no caller shall wait for
+
+        return Export(environment, self.counters, self.traces, self._readings)
+
+    def _readings(self) -> dict[str, float]:
+        """What telemetry looks at each time."""
+        under_way = self.admission.events.taken + self.admission.others.taken
+        return {"journal.waiting": self.journal.waiting, "calls.under_way": under_way}
 
     async def signer(self) -> Signer | None:
         """What signs models, and knows its own signature; None where the deployment has no key for it."""
@@ -153,37 +177,10 @@ class App:
 
         What fails is counted as join.failed and logged, and tried again by the next run.
         """
-        return await self._guarded("join", "any loop", self._join_due()) or 0
-
-    async def _join_due(self) -> int:
-        noted = await activity.noted(self.tables)
-        due = [loop_id for loop_id, spans in noted.items() if min(span.due for span in spans) <= self.clock.now()]
-        deleted = await self.loops.deleted() if due else {}
-        due = [loop_id for loop_id in due if loop_id not in deleted]
-        if not due:
-            return 0
-        # By the storage's own word, and before the notes are read again: with an estimate that runs ahead, or a note
-        # that was made meanwhile, the join would pass a bucket without having seen all of its events.
-        now = await self.clock.read()
-        noted = await activity.noted(self.tables)
-
-        until, passed = time.monotonic() + _JOINING, 0
-        # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
-        for loop_id in sorted(due, key=lambda loop_id: (loop_id <= self._joined, loop_id)):
-            self._joined = loop_id
-            passed += await self._guarded("join", f"loop {loop_id}", self._join(loop_id, noted[loop_id], now)) or 0
-            if time.monotonic() > until:
-                break
+        with self.traces.whole("join_timer"):
+            passed = await self._guarded("join", "any loop", self.joining.run()) or 0
+        await self.telemetry.flush()
         return passed
-
-    async def _join(self, loop_id: str, spans: list[activity.Span], now: float) -> int:
-        loop = await self.loops.by_id(loop_id)
-        return await self.joiner.run(loop.rules(), spans, now, time.monotonic() + _JOINING_ONE)
-
-    async def join_loop(self, loop_id: str) -> None:
-        """Join what is closed in one loop, as the timer would in its next run."""
-        now = await self.clock.read()  # before the notes, as there
-        await self._join(loop_id, (await activity.noted(self.tables)).get(loop_id, []), now)
 
     async def train_due(self) -> int:
         """Erase, train and publish what is due, mirror what was joined, write closed hours, and sweep.
@@ -191,7 +188,11 @@ class App:
         Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on, another
         look at which loops there are. What fails is counted, logged, and tried again by a later run.
         """
-        return await self._guarded("train", "any loop", self._train_due()) or 0
+        with self.traces.whole("train_timer"):
+            self.counters.worst("model.late", 0.0)
+            trained = await self._guarded("train", "any loop", self._train_due()) or 0
+        await self.telemetry.flush()
+        return trained
 
     async def _train_due(self) -> int:
         notes = await activity.for_train_timer(self.tables)
@@ -247,11 +248,14 @@ class App:
 
     async def work(self, message: bytes) -> None:
         """Do the piece of work that a queue's message names; see `Work.run`."""
-        await self.pieces.run(message)
+        with self.traces.whole("work"):
+            await self.pieces.run(message)
+        await self.telemetry.flush()
 
     async def drain(self) -> None:
         """Wait until every acknowledged event is in the log or known to be lost; then end the connections."""
         await self.journal.drain()
+        await self.telemetry.end()
         if self._close is not None:
             await self._close()
 
@@ -270,9 +274,18 @@ def current() -> App:
     if _app is None or _app[0] is not loop:
         from shared.storage.azure import AzureStorage  # the SDKs take 0.3 s of a cold start
 
+        about.install(os.environ)
         settings, counters = config.read(os.environ), Counters()
         storage = AzureStorage(settings.storage, counters.add)
-        app = App(settings, storage.tables, storage.blobs, storage.aclose, counters=counters, queues=storage.queues)
+        app = App(
+            settings,
+            storage.tables,
+            storage.blobs,
+            storage.aclose,
+            counters=counters,
+            queues=storage.queues,
+            environment=os.environ,
+        )
         _app = (loop, app)
     return _app[1]
 

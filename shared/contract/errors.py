@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Final
 
@@ -48,11 +49,12 @@ STATUS: Final[dict[str, int]] = {
     "IncompatibleEvaluationVersion": 405,
     "LoopAlreadyExists": 409,
     "ModelRankingError": 409,
+    "TooManyRequests": 429,
     "InternalServerError": 500,
     "OperationNotAllowed": 503,
 }
-"""Status by code: those of contract 4.2 that something here can raise, and three of our own. Unauthorized and Forbidden
-came from the original's gateway, whose bodies were never published; LoopAlreadyExists is Rankloop's."""
+"""Status by code: those of contract 4.2 that something here can raise, and four of our own. Unauthorized, Forbidden
+and 429 came from the original's gateway, whose bodies were never published; LoopAlreadyExists is Rankloop's."""
 
 
 class ApiError(Exception):
@@ -105,6 +107,16 @@ def unavailable() -> ApiError:
 def overloaded() -> ApiError:
     """The answer to a call that finds too many under way. Nothing was done for it."""
     return ApiError("OperationNotAllowed", "Too many calls are under way at the moment; try again.", retry_after=1)
+
+
+def too_many(wait: float) -> ApiError:
+    """The answer to a call beyond the rate that the loop's owner has set. Nothing was done for it.
+
+    Args:
+        wait: seconds until the next one may be let through.
+    """
+    message = "The loop gets more calls a second than its owner allows (rankloop/v1/limits); try again later."
+    return ApiError("TooManyRequests", message, retry_after=max(1, math.ceil(wait)))
 
 
 def internal_error() -> ApiError:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from shared.access.admission import MAX_BYTES, PERIOD, Admission
 from shared.app import App
+from shared.edge.probes import PROBES
 from shared.loops.loops import DEFAULT
 
 Leave = Callable[[], None]
@@ -26,6 +27,8 @@ def enter(app: App, path: str, size: int) -> Leave | None:
             announced and never come.
     """
     size = min(size, MAX_BYTES // 4)
+    if path.lower().rstrip("/") in PROBES:  # which cost next to nothing, and must answer just when there is no place
+        return _no_place
     name = path[6:].partition("/")[0] if path[:6].lower() == "loops/" else DEFAULT
     loop = name if app.loops.served(name) else ""
     admission = app.admission
@@ -38,6 +41,10 @@ def enter(app: App, path: str, size: int) -> Leave | None:
         admission.watched = True
         _read_again(admission, asyncio.get_running_loop())
     return lambda: places.free(loop, size)
+
+
+def _no_place() -> None:
+    """What is given back for a call that took no place."""
 
 
 def _read_again(admission: Admission, loop: asyncio.AbstractEventLoop) -> None:

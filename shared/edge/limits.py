@@ -49,6 +49,24 @@ class LimitsContract(msgspec.Struct, rename="camel", omit_defaults=True, forbid_
         Meta(description="What it earns in learning at most, 1 where nobody has changed it.", examples=[1.0]),
     ] = None
 
+    calls_per_second: Annotated[
+        float | None,
+        Meta(
+            description="Ranks, rewards and activations that each instance answers of the loop in a second, 0.01 to "
+            "100000; more get 429. 0, or left out of an answer: any number.",
+            extra_json_schema={"minimum": 0, "maximum": limits.MOST_RATE},
+            examples=[100.0],
+        ),
+    ] = None
+    call_burst: Annotated[
+        int | None,
+        Meta(
+            description="How many of them may come at once; as many as in a second where nobody has said.",
+            extra_json_schema={"minimum": 1, "maximum": limits.MOST_RATE},
+            examples=[200],
+        ),
+    ] = None
+
 
 async def get_limits(app: App, call: Call) -> Reply:
     """GET rankloop/v1/limits."""
@@ -62,6 +80,7 @@ async def put_limits(app: App, call: Call) -> Reply:
     def change(loop: Loop) -> Loop:
         configuration = loop.configuration
         held = limits.put(given.longest_reward_wait, given.most_actions, loop.limits, configuration)
+        held = limits.put_rate(given.calls_per_second, given.call_burst, held)
         rewards = limits.put_rewards(given.lowest_reward, given.highest_reward, configuration.reward_range)
         return replace(loop, limits=held, configuration=replace(configuration, reward_range=rewards))
 
@@ -70,4 +89,6 @@ async def put_limits(app: App, call: Call) -> Reply:
 
 def _reply(loop: Loop) -> Reply:
     wait = durations.spell(loop.limits.longest_reward_wait)
-    return reply_json(LimitsContract(wait, loop.limits.most_actions, *loop.configuration.reward_range))
+    lowest, highest = loop.configuration.reward_range
+    rate, burst = loop.limits.calls_per_second or None, loop.limits.call_burst or None
+    return reply_json(LimitsContract(wait, loop.limits.most_actions, lowest, highest, rate, burst))

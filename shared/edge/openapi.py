@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.access.roles import HEADERS as KEY_HEADERS
+from shared.access.roles import Role
 from shared.contract.errors import STATUS
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, ONLY_2022, Version
 from shared.edge import events
@@ -22,6 +23,7 @@ from shared.edge.calls import Reply
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS, Description
 from shared.edge.job_descriptions import JOBS
 from shared.edge.log_descriptions import LOGS
+from shared.edge.operating_descriptions import OPERATING, Probe, probes
 from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
 from shared.edge.schemas import HAND_WRITTEN, ErrorResponse, RankableAction
@@ -32,10 +34,12 @@ BINARY = "application/octet-stream"
 _JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _HOLE = re.compile(r"\{(\w+)\}")
+_ASK_AGAIN: Final = {"cache-control": "no-cache"}
+"""Whoever keeps the document is to ask whether it is the same still."""
 _VERSION: Final = "1.0"
 """Of Rankloop's own operations; Personalizer's have theirs."""
 
-EVERY: Final = {**DESCRIPTIONS, **LOGS, **JOBS, **TRIALS, **VERSIONS}
+EVERY: Final = {**DESCRIPTIONS, **LOGS, **JOBS, **OPERATING, **TRIALS, **VERSIONS}
 """What callers are told of every operation."""
 ANY_CALL: Final = ("Unauthorized", "Forbidden", "FrontEndNotFound", "InternalServerError", "OperationNotAllowed")
 """Codes that any operation may answer."""
@@ -69,8 +73,8 @@ def reply(if_none_match: str) -> Reply:
     body, etag = _encoded()
     held = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     if etag in held or held == ["*"]:
-        return Reply(304, headers={"ETag": etag})
-    return Reply(200, body, {"ETag": etag})
+        return Reply(304, headers={"ETag": etag, **_ASK_AGAIN})
+    return Reply(200, body, {"ETag": etag, **_ASK_AGAIN})
 
 
 @cache
@@ -83,11 +87,12 @@ def _encoded() -> tuple[bytes, str]:
 def document() -> dict[str, Any]:
     """The description as a JSON document."""
     operations = list(_operations())
-    types = [*_types(operations), RankableAction, ErrorResponse]
+    types = [*_types(operations), RankableAction, ErrorResponse, Probe]
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route, version in operations:
         paths.setdefault(_path(route, version), {})[route.method.lower()] = _operation(route, version)
+    paths.update(probes(_schema(Probe), lambda codes: _refusals(codes, "GET")))
     return {
         "openapi": "3.1.1",
         "info": {"title": "Rankloop", "version": _VERSION, "description": _TEXT, "license": {"name": "MIT"}},
@@ -158,6 +163,8 @@ def codes(route: Route, version: Version | None) -> list[str]:
     """The codes of all refusals that an operation may answer."""
     told = described(route)
     found = {code for code in told.codes if version is None or version in _ONLY_IN.get(code, ALL)} | set(ANY_CALL)
+    if route.role is Role.CALL:
+        found.add("TooManyRequests")
     if route.method in ("POST", "PUT"):
         found.add("PayloadSizeExceeded")
     if route.body not in (None, bytes) or version is Version.V2022:
@@ -274,7 +281,7 @@ def _response(codes: Sequence[str]) -> dict[str, Any]:
     headers: dict[str, Any] = {
         "x-ms-error-code": {"required": True, "schema": {"type": "string", "enum": list(codes)}},
     }
-    if "OperationNotAllowed" in codes:
+    if not {"OperationNotAllowed", "TooManyRequests"}.isdisjoint(codes):
         text = "Seconds after which to repeat the call; left out where that makes no sense."
         headers["Retry-After"] = {"description": text, "schema": {"type": "integer"}}
     return {

@@ -64,25 +64,22 @@ class _File(NamedTuple):
     tag: str
 
 
-def reply(method: str, path: str, headers: Mapping[str, str]) -> Reply | None:
-    """The answer to a GET or HEAD of the page or one of its files; None for a path that is none of them.
+def has(path: str) -> bool:
+    """Whether a path below the host, decoded and without a leading slash, is the page's or a file's of it."""
+    return path.startswith(_FILES) or _PAGE.fullmatch(path) is not None
+
+
+async def reply(path: str, headers: Mapping[str, str]) -> Reply:
+    """GET or HEAD of the page, or of one of its files.
 
     Args:
-        method: in upper case.
-        path: below the host, decoded, without a leading slash.
+        path: one that `has` knows.
         headers: of the call, by lower-case name.
 
     Raises:
         ApiError: ResourceNotFound, for a file that the page does not have.
     """
-    if method not in ("GET", "HEAD"):
-        return None
-    if _PAGE.fullmatch(path):
-        name = INDEX
-    elif path.startswith(_FILES):
-        name = path[len(_FILES) :]
-    else:
-        return None
+    name = path[len(_FILES) :] if path.startswith(_FILES) else INDEX
     if name not in FILES:
         raise ApiError("ResourceNotFound", f"The page has no file {name[:256]!r}.")
     return _answer(_read(name), headers)

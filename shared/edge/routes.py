@@ -33,6 +33,7 @@ from shared.edge import (
     models,
     reports,
     runs,
+    status,
     stories,
     versions,
 )
@@ -127,6 +128,7 @@ PERSONALIZER = (
 RANKLOOP = (
     Route("GET", "access", access.get_access, READ),
     Route("GET", "health", health.get_health, READ),
+    Route("GET", "status", status.get_status, OWNER),
     Route("GET", "limits", limits.get_limits, READ),
     Route("PUT", "limits", limits.put_limits, OWNER, body=limits.LimitsContract),
     Route("GET", "holdback", holdback.get_holdback, READ),

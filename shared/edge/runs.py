@@ -48,7 +48,7 @@ class TrainRun(msgspec.Struct, rename="camel", kw_only=True):
 async def join(app: App, call: Call) -> Reply:
     """POST rankloop/v1/join: join what is closed, as the join timer does."""
     loop_id = call.loop.id
-    done = await app.runs.wait("join", loop_id, lambda: app.join_loop(loop_id), PATIENCE)
+    done = await app.runs.wait("join", loop_id, lambda: app.joining.run_loop(loop_id), PATIENCE)
     held, _ = await checkpoints.load(app.blobs, loop_id)
     spans = (await activity.noted(app.tables)).get(loop_id, [])
     return reply_json(

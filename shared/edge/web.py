@@ -8,34 +8,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import azure.functions as func
 
 from shared import app as running
+from shared.access.roles import Role
 from shared.app import App
-from shared.contract.errors import ApiError, internal_error, overloaded, unavailable
+from shared.contract.errors import ApiError, internal_error, overloaded, too_many, unavailable
 from shared.edge import page
 from shared.edge.calls import REQUEST_ID, Call, Reply
 from shared.edge.door import Leave, enter
-from shared.edge.routes import MAX_UPLOAD, find
+from shared.edge.probes import PROBES
+from shared.edge.routes import MAX_UPLOAD, Found, find
 from shared.storage import StorageError
+from shared.telemetry import about
+from shared.telemetry.traces import NOTHING, Span
 
 log = logging.getLogger("rankloop.web")
 
 DOCUMENT = "openapi.json"
 """The path of the API's description, which takes no key: it holds nothing secret."""
-_FIXED = {"x-content-type-options": "nosniff"}
+_FIXED = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+"""Headers of every answer that says nothing else of them: what a loop holds is for whoever has a key of it."""
+_OF_EVENT = ("events/", "multislot/events/")
 _NAMED = re.compile(r"(?i)(\b(?:events|subjects)/).*")
 _HOLE = re.compile(r"\{\*?(\w+)[^}]*\}")
 
 
-def handler(route: str) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
+def handler(route: str) -> Callable[[func.HttpRequest, func.Context], Awaitable[func.HttpResponse]]:
     """The function that answers the calls of a Functions route, such as `personalizer/{version}/rank`."""
 
-    async def http(req: func.HttpRequest) -> func.HttpResponse:
+    async def http(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         params = req.route_params
-        return await serve(req, _HOLE.sub(lambda hole: params.get(hole[1]) or "", route))
+        path = _HOLE.sub(lambda hole: params.get(hole[1]) or "", route)
+        return await serve(req, path, context.trace_context.trace_parent or "")
 
     return http
 
@@ -61,30 +69,71 @@ def admit(path: str, size: int | None) -> Leave | func.HttpResponse:
     return _TURNED_AWAY
 
 
-async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
+async def serve(req: func.HttpRequest, path: str, parent: str = "") -> func.HttpResponse:
     """Answer a request.
 
     Args:
         req: as the Functions worker hands it over.
         path: below the host, decoded, without a leading slash.
+        parent: the W3C traceparent that the call belongs to, empty for none.
     """
     app = running.current()
     if app.admission.asked_outside:
-        reply = await _reply(app, req, path)
+        reply = await _reply(app, req, path, parent)
     elif (leave := enter(app, path, len(req.get_body()))) is not None:
         try:
-            reply = await _reply(app, req, path)
+            reply = await _reply(app, req, path, parent)
         finally:
             leave()
     else:
         reply = _refusal(app, _OVERLOADED)
     app.counters.add(f"http.{reply.status}")
+    app.telemetry.soon()
     return _response(reply, req.headers)
 
 
-async def _reply(app: App, req: func.HttpRequest, path: str) -> Reply:
+async def _reply(app: App, req: func.HttpRequest, path: str, parent: str) -> Reply:
+    method = req.method.upper()
+    if method in ("GET", "HEAD"):
+        if path.lower() == DOCUMENT:
+            return await _answer(app, req, path, _openapi(req.headers.get("if-none-match", "")))
+        if probe := PROBES.get(path.lower().rstrip("/")):
+            return await _answer(app, req, path, probe(app))
+        if page.has(path):
+            return await _answer(app, req, path, page.reply(path, req.headers))
     try:
-        return await _call(app, req, req.headers, path)
+        found = find(method, path, req.params)
+    except ApiError as e:
+        return _refusal(app, e)
+    began, operation = time.monotonic(), found.route.operation.__name__
+    token = about.begin(found.loop[:64], found.id[:256] if found.route.path.startswith(_OF_EVENT) else "")
+    try:
+        with app.traces.whole(operation, parent) as span:
+            reply = await _answer(app, req, path, _call(app, req, found))
+            _tell(span, reply)
+        return reply
+    finally:
+        about.end(token)
+        app.counters.measure("call.duration", time.monotonic() - began, operation)
+
+
+def _tell(span: Span, reply: Reply) -> None:
+    """Tell a span what a call was about and how it ended: no key, no subject, none of the caller's features."""
+    if span is NOTHING:
+        return
+    if (held := about.current()) is not None:
+        span.tell("rankloop.loop", held.loop)
+        if held.event:
+            span.tell("rankloop.event", held.event)
+    span.tell("http.response.status_code", reply.status)
+    if code := reply.headers.get("x-ms-error-code"):
+        span.tell("error.type", code)
+
+
+async def _answer(app: App, req: func.HttpRequest, path: str, answering: Awaitable[Reply]) -> Reply:
+    """What was made of a call; where that failed, the refusal in its place."""
+    try:
+        return await answering
     except ApiError as e:
         return _refusal(app, e)
     except StorageError as e:
@@ -116,14 +165,15 @@ def _response(reply: Reply, headers: Mapping[str, str]) -> func.HttpResponse:
     return func.HttpResponse(reply.body, status_code=reply.status, headers=answered)
 
 
-async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], path: str) -> Reply:
-    if path.lower() == DOCUMENT and req.method.upper() in ("GET", "HEAD"):
-        from shared.edge import openapi  # a cold start need not pay for what few ask for
+async def _openapi(if_none_match: str) -> Reply:
+    """The API's description; see `openapi.reply`."""
+    from shared.edge import openapi  # a cold start need not pay for what few ask for
 
-        return await asyncio.to_thread(openapi.reply, headers.get("if-none-match", ""))
-    if (shown := page.reply(req.method.upper(), path, headers)) is not None:
-        return shown
-    found = find(req.method.upper(), path, req.params)
+    return await asyncio.to_thread(openapi.reply, if_none_match)
+
+
+async def _call(app: App, req: func.HttpRequest, found: Found) -> Reply:
+    headers = req.headers
     try:
         loop = await app.loops.named(found.loop)
     except ApiError as e:
@@ -135,6 +185,9 @@ async def _call(app: App, req: func.HttpRequest, headers: Mapping[str, str], pat
     if not roles & found.route.role:
         wanted = f"Rankloop.{(found.route.role.name or '').title()}"
         raise ApiError("Forbidden", f"This call takes the role {wanted}, which the caller lacks.")
+    if found.route.role is Role.CALL and (wait := app.rates.take(loop.id, loop.limits)) is not None:
+        app.counters.add("calls.limited")
+        raise too_many(wait)
     body = req.get_body()
     most = MAX_UPLOAD if found.route.body is bytes else app.config.max_body
     if len(body) > most:

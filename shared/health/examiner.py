@@ -13,6 +13,7 @@ import msgspec
 from shared.counters import Counters
 from shared.health import examined, tally
 from shared.health.examined import DAY, Examined, Standing, Totals
+from shared.health.findings import findings
 from shared.learning import registry
 from shared.log import checkpoint as checkpoints
 from shared.log import hours, joined
@@ -73,6 +74,9 @@ class Examiner:
                 at=now,
                 standing=_standing(held.standing, trained, checkpoint, now),
             )
+            # That the model stands still is told as `model.late`, and here nobody knows when its next one is due.
+            amiss = findings(msgspec.structs.replace(found, standing=None), trained, now, 0.0)
+            self._counters.worst("health.findings", sum(one.severity != "info" for one in amiss))
             again = None if found.through >= checkpoint.watermark else _due(found)
             try:
                 await examined.save(self._blobs, loop_id, found, etag)

@@ -64,6 +64,7 @@ class Trainer:
         self._counters = counters
         self._steady = steady
         self._renewer = Renewer(blobs, self._succeed, send, apart)
+        self._behind: dict[str, tuple[int, float]] = {}
 
     async def run(self, job: Job, now: float) -> float | None:
         """Train a loop up to its watermark and publish, unless the next version is not due yet.
@@ -75,10 +76,13 @@ class Trainer:
         Returns:
             None when everything joined is learned, else when to look again, in seconds since the epoch.
         """
-        catching_up, until = False, self._steady() + PATIENCE
+        catching_up, until, looked = False, self._steady() + PATIENCE, False
         while True:
             pointer, etag = await pointers.read(self._blobs, job.loop_id)
             current = pointer.head if pointer else None
+            if not looked:
+                self._tell(job, current, now)
+                looked = True
             try:
                 going_on, replaced = job, current or (nothing(job) if job.imports else None)
                 if replaced is not None:
@@ -104,6 +108,22 @@ class Trainer:
             if self._steady() > until:
                 return now
             catching_up = True  # the rest is due as well, not only in the next slot
+
+    def _tell(self, job: Job, current: Version | None, now: float) -> None:
+        """Tell how old the loop's newest version is, and for how long the next one is due, where there is news.
+
+        It is due no sooner than the news was first seen: a loop may have been silent for a day.
+        """
+        if current is None or current.trained_through >= job.watermark:
+            self._behind.pop(job.loop_id, None)
+            return
+        mark, since = self._behind.get(job.loop_id, (-1, now))
+        if mark != current.trained_through:
+            since = now
+        self._behind[job.loop_id] = (current.trained_through, since)
+        due = max(since, next_export(current.created, job.export_frequency))
+        self._counters.worst("model.age", now - current.created)
+        self._counters.worst("model.late", max(0.0, now - due))
 
     async def take(self, job: Job, piece: Piece, now: float) -> None:
         """Do a piece of a new model's making that was sent; see `Renewer.take`."""

@@ -8,10 +8,11 @@ and when to sweep. Notes are only ever added twice or taken away late, which cos
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.log.buckets import BUCKET, LONG, Waits, grace, slice_length
+from shared.log.buckets import BUCKET, LONG, Waits, grace, least_window, slice_length
 from shared.storage import Conflict, Row, Tables
 
 TABLE = "activity"
@@ -60,6 +61,23 @@ def span_of(loop_id: str, shard: int, bucket: int, waits: Waits) -> Span:
 def joins(start: int, wait: float) -> float:
     """When the join can take a bucket with a wait, by the storage's clock."""
     return start + BUCKET + wait + BUCKET + grace(wait)
+
+
+def overdue(spans: Iterable[Span], waits: Waits, watermark: int, now: float) -> float:
+    """For how long the oldest events are waiting that the join could have taken, in seconds.
+
+    Args:
+        spans: of one loop, as noted.
+        waits: its reward waits.
+        watermark: every bucket before it is joined.
+        now: by the storage's clock.
+    """
+    ahead = [max(watermark, span.start) for span in spans if span.end > watermark]
+    if not ahead:
+        return 0.0
+    # It takes so much at once, and so waits for as much: that is no delay.
+    wait = waits.at(first := min(ahead))
+    return max(0.0, now - joins(first, wait) - least_window(wait))
 
 
 async def note_rows(tables: Tables, span: Span) -> None:

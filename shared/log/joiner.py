@@ -76,6 +76,8 @@ class Joiner:
         while not worked or time.monotonic() < until:
             worked += 1
             checkpoint, etag = await checkpoints.load(self._blobs, loop.loop_id)
+            if worked == 1:
+                self._counters.worst("join.lag", activity.overdue(spans, loop.waits, checkpoint.watermark, now))
             if past := [span for span in spans if span.end <= checkpoint.watermark]:
                 await activity.note_joined(self._tables, loop.loop_id)  # in case a run died before it did
                 for span in past:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
@@ -216,7 +217,9 @@ class Journal:
                         if not batch:
                             return False
                         row = self._pack(stream, batch)
+                    began = time.monotonic()
                     started, written = await self._put(row)
+                    self._counters.measure("journal.write", time.monotonic() - began)
             except StorageError as e:
                 bucket = batch[0].bucket
                 self._counters.add("journal.retries")
@@ -232,6 +235,7 @@ class Journal:
             if written < closes:
                 self._counters.add("journal.rows")
                 self._counters.add("journal.lines", len(batch))
+                self._counters.measure("journal.batch", len(batch))
                 return True
             log.error("%d %s lines stood %.1f s too late for bucket %d and are not in the log",
                       len(batch), stream.name, written - closes, batch[0].bucket)  # fmt: skip

@@ -12,6 +12,8 @@ from shared.loops.service import DAY, LONGEST_WAIT, SHORTEST, ServiceConfigurati
 
 MOST_WAIT = 60 * DAY
 """Seconds; past this, what waits would be kept longer than changed waits are remembered."""
+LEAST_RATE, MOST_RATE = 0.01, 100_000
+"""Of calls a second; a rate of less would be no call within the longest Retry-After that clients heed."""
 MOST_REWARD = 1e6
 """What a loop's rewards may be bounded by; VW's 32-bit floats tell them apart well beyond that."""
 
@@ -23,10 +25,15 @@ class Limits:
     Attributes:
         longest_reward_wait: seconds of rewardWaitTime at most; Personalizer's own bound, where nobody has changed it.
         most_actions: of a rank call; the same.
+        calls_per_second: ranks, rewards and activations that one instance answers of it in the long run; 0 for any
+            number.
+        call_burst: how many of them may come at once.
     """
 
     longest_reward_wait: float = LONGEST_WAIT
     most_actions: int = MAX_ACTIONS
+    calls_per_second: float = 0.0
+    call_burst: int = 0
 
 
 PERSONALIZERS = Limits()
@@ -60,6 +67,28 @@ def put(
         message = f"longestRewardWait must not be below rewardWaitTime, which is {now}: change that first."
         raise ApiError("InvalidRequest", message, "longestRewardWait")
     return replace(held, longest_reward_wait=seconds)
+
+
+def put_rate(calls_per_second: float | None, call_burst: int | None, held: Limits) -> Limits:
+    """The limits with the rate of calls that a PUT results in.
+
+    Args:
+        calls_per_second: what one instance is to answer; 0 for any number, None where it was left out.
+        call_burst: how many may come at once; None where it was left out: then it keeps its value, or is a second's.
+        held: the limits so far.
+
+    Raises:
+        ApiError: InvalidRequest when one is out of range, or there is a burst and no rate.
+    """
+    rate = held.calls_per_second if calls_per_second is None else calls_per_second
+    if not (rate == 0 or (math.isfinite(rate) and LEAST_RATE <= rate <= MOST_RATE)):
+        message = f"callsPerSecond must be from {LEAST_RATE:g} to {MOST_RATE}, or 0 for any number; it is {rate:g}."
+        raise ApiError("InvalidRequest", message, "callsPerSecond")
+    if call_burst is not None and not (rate and 1 <= call_burst <= MOST_RATE):
+        message = f"callBurst must be from 1 to {MOST_RATE}, and there must be callsPerSecond; it is {call_burst}."
+        raise ApiError("InvalidRequest", message, "callBurst")
+    burst = call_burst or held.call_burst or math.ceil(rate)
+    return replace(held, calls_per_second=rate, call_burst=burst if rate else 0)
 
 
 def put_rewards(lowest: float | None, highest: float | None, held: tuple[float, float]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import TypeVar
 
 from shared.clock import StorageClock
@@ -21,6 +22,8 @@ from shared.ranking.features import is_plain
 from shared.ranking.model_cache import Held, ModelCache
 from shared.ranking.multi_slot import decide_slots
 from shared.ranking.rank import decide
+from shared.telemetry.about import event
+from shared.telemetry.traces import Traces
 
 R = TypeVar("R", RankRequest, MultiSlotRankRequest)
 
@@ -39,6 +42,7 @@ class Ranker:
     Args:
         deadline: seconds that an answer waits for the log; then it goes out as pending.
         strict: answer 503 in place of pending.
+        traces: get a span of the decision, and of the wait for the log.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Ranker:
         counters: Counters,
         deadline: float,
         strict: bool,
+        traces: Traces | None = None,
     ) -> None:
         self._models = models
         self._journal = journal
@@ -56,6 +61,7 @@ class Ranker:
         self._counters = counters
         self._deadline = deadline
         self._strict = strict
+        self._traces = traces or Traces()
         self._cache = ActionCache()
 
     async def rank(self, loop: Loop, body: bytes, subject: str | None = None) -> Answer:
@@ -90,11 +96,16 @@ class Ranker:
         await self._clock.ensure()
         held = await self._models.get(loop)
         # No waiting between here and the decision: a newer version closes the held model as soon as it is loaded.
+        began = monotonic()
         try:
-            decision = decide(request, is_plain(body), loop, held, self._cache, subject)
+            with self._traces.part("decide") as span:
+                span.tell("rankloop.model", held.name.decode())
+                decision = decide(request, is_plain(body), loop, held, self._cache, subject)
         except ModelError as e:
             self._counters.add("rank.model_errors")
             raise ApiError("ModelRankingError", "The learning policy could not rank these features.") from e
+        self._counters.measure("rank.scoring", monotonic() - began)
+        event(decision.event_id)
         if decision.empty_slots:
             self._counters.add("rank.empty_slots", decision.empty_slots)
         time = self._journal.now()
@@ -104,7 +115,8 @@ class Ranker:
         except Full as e:
             self._counters.add("rank.refused")
             raise unavailable() from e
-        durable = await written.durable(self._deadline)
+        with self._traces.part("log"):
+            durable = await written.durable(self._deadline)
         if written.lost or (self._strict and not durable):
             written.abandoned = True  # what is on its way already may stand all the same
             self._counters.add("rank.refused")

@@ -131,6 +131,8 @@ HELD: dict[str, Callable[[Loop], Got]] = {
 """What raises a code at a loop that holds jobs, which no call to this release can make."""
 FAULTS = ("InternalServerError", "ModelRankingError", "OperationNotAllowed")
 """What takes a fault of ours, or of storage."""
+BEYOND = ("TooManyRequests",)
+"""What takes a limit that would hold for the other calls here as well."""
 LARGE = ("LogsSizeExceedAllowedLimit",)
 """What takes gigabytes of log; tests/unit/edge/test_evaluations.py has it."""
 NO_STORED_FAULT = "storage that fails is a 503 OperationNotAllowed here, and a fault of ours InternalServerError"
@@ -157,7 +159,7 @@ NOT_RAISED = {
     "UpdateConfigurationFailed": NO_STORED_FAULT,
 }
 """Codes of the original that nothing here raises, and why."""
-OURS = {"Forbidden", "LoopAlreadyExists", "Unauthorized"}
+OURS = {"Forbidden", "LoopAlreadyExists", "TooManyRequests", "Unauthorized"}
 """Codes that the original has not, or has in its gateway alone."""
 
 
@@ -197,7 +199,7 @@ def check(code: str, status: int, headers: Any, body: bytes) -> None:
 
 
 def test_every_code_is_raised_here() -> None:
-    assert sorted([*TRIGGERS, *HELD, *FAULTS, *LARGE]) == sorted(STATUS)
+    assert sorted([*TRIGGERS, *HELD, *FAULTS, *BEYOND, *LARGE]) == sorted(STATUS)
 
 
 @pytest.mark.skipif(not CODES.exists(), reason=f"no published error codes ({CODES.name}) in {SEEDS.name}/contract")
@@ -239,6 +241,17 @@ async def test_a_model_that_cannot_rank_is_told(monkeypatch: pytest.MonkeyPatch)
 
     check("ModelRankingError", got.status_code, got.headers, got.get_body())
     assert b"inside" not in got.get_body()
+
+
+async def test_a_call_beyond_the_loops_rate_is_told_with_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = InMemory(monkeypatch)
+    await served("PUT", "rankloop/v1/limits", {"callsPerSecond": 0.01})
+
+    await served("POST", "personalizer/v1.0/rank", {"actions": ACTIONS})
+    got = await served("POST", "personalizer/v1.0/rank", {"actions": ACTIONS})
+
+    check("TooManyRequests", got.status_code, got.headers, got.get_body())
+    assert 95 <= int(got.headers["Retry-After"]) <= 100
 
 
 async def test_a_fault_is_told_without_the_inside(monkeypatch: pytest.MonkeyPatch) -> None:

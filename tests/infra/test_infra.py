@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from shared import config
+from shared.log import journal
 from shared.storage.azure import CONTAINER
+from shared.telemetry.instruments import COUNT, DISTRIBUTIONS, GAUGES, PREFIX
 from shared.work import QUEUE
 from tests.infra.deployment import CHECKER, INFRA, ROOT, Deployment, Resource, deploy
 from tests.infra.undescribed import UNDESCRIBED, misfits
@@ -269,6 +271,16 @@ def test_every_setting_that_the_code_reads_can_be_set_and_no_other() -> None:
     assert every <= set(deploy(EVERYTHING).settings)
 
 
+def test_telemetry_can_be_led_elsewhere_thinned_and_switched_off() -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://x", "OTEL_TRACES_SAMPLER_ARG": "0.5", "OTEL_SDK_DISABLED": "true"}
+
+    assert {name: value for name, value in deploy(told).settings.items() if name.startswith("OTEL_")} == told
+    assert not [name for name in deploy({}).settings if name.startswith("OTEL_")]
+    code = "\n".join(path.read_text() for path in SOURCES)
+    for name in told:
+        assert name in code
+
+
 def test_the_settings_are_those_that_flex_takes(made: Deployment) -> None:
     ours = {name for name in made.settings if name.startswith("RANKLOOP_")}
 
@@ -393,26 +405,40 @@ def queries(made: Deployment) -> list[str]:
     alerts = [rule.properties["criteria"]["allOf"][0]["query"] for rule in rules]
     book = json.loads(made.one("Microsoft.Insights/workbooks").properties["serializedData"])
     shown = [item["content"]["query"] for item in book["items"] if item["type"] == 3]
-    assert len(alerts) == 5
-    assert len(shown) == 5
+    assert len(alerts) == 6
+    assert len(shown) == 9
     return alerts + shown
 
 
 def test_alerts_and_workbook_ask_for_what_the_app_says(made: Deployment) -> None:
     code = "\n".join(path.read_text() for path in SOURCES)
     named: set[str] = set()
-    said: set[str] = set()
+    counted: set[str] = set()
     for query in queries(made):
-        for names in re.findall(r"name (?:!?in \(([^)]*)\)|== ('\w+'))", query):
-            named |= set(re.findall(r"'(\w+)'", "".join(names)))
-        said |= set(re.findall(r"message has '([^']+)'", query))
+        for names in re.findall(r"\bname (?:!?in \(([^)]*)\)|[!=]= ('[\w.]+'))", query):
+            named |= set(re.findall(r"'([\w.]+)'", "".join(names)))
+        counted |= {name for name in re.findall(r"'([a-z_]+\.[a-z_]+)'", query) if not name.startswith(PREFIX)}
 
-    assert named == {"join_timer", "train_timer", "work"}
-    for name in named:
+    metrics = {name for name in named if name.startswith(PREFIX)}
+    assert named - metrics == {"join_timer", "train_timer", "work", "journal.lost"}
+    for name in ("join_timer", "train_timer", "work"):
         assert f'@bp.function_name("{name}")' in code
-    assert len(said) == 5
-    for text in said:
-        assert re.search(rf"log\.(error|exception)\([^\n]*{re.escape(text)}", code), text
+    assert {name.removeprefix(PREFIX) for name in metrics} == {COUNT, *DISTRIBUTIONS, *GAUGES} - {
+        "calls.under_way",
+        "task.duration",
+    }
+    assert counted == {"journal.lost", "model.refused", "train.held", "storage.failed"}
+    for name in counted - {"storage.failed"}:
+        assert f'counters.add("{name}"' in code, name
+    assert 'count("storage.failed")' in code
+    assert "'.failed'" in "".join(queries(made))
+    assert 'counters.add(f"{what}.failed")' in code
+
+
+def test_the_buffer_is_told_of_before_it_is_full(made: Deployment) -> None:
+    (rule,) = (rule for rule in made.of("Microsoft.Insights/scheduledQueryRules") if rule.name.endswith("buffer-fills"))
+
+    assert rule.properties["criteria"]["allOf"][0]["threshold"] == journal.MAX_BYTES / 2
 
 
 def test_alerts_reach_whom_was_named(made: Deployment, told: dict[str, str]) -> None:

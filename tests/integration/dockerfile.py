@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.integration.served import ROOT
 
-KNOWN = {"COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "RUN", "STOPSIGNAL", "USER", "WORKDIR"}
+KNOWN = {"COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "STOPSIGNAL", "USER", "WORKDIR"}
 
 
 class Instruction(NamedTuple):
@@ -111,6 +111,12 @@ class Image:
         """The command that the image starts."""
         (step,) = [step for step in self.steps if step.name == "ENTRYPOINT"]
         found: list[str] = json.loads(self.here(step.value))
+        return found
+
+    def health(self) -> list[str]:
+        """The command by which Docker asks whether it is well."""
+        (step,) = [step for step in self.steps if step.name == "HEALTHCHECK"]
+        found: list[str] = json.loads(self.here(step.value.partition(" CMD ")[2]))
         return found
 
 

@@ -154,3 +154,16 @@ def test_every_answer_has_the_headers_of_host_json(app_dir: Path, tmp_path: Path
     with Served(directory) as running:
         for path in ("/echo/a", "/nowhere", "/boom"):
             assert running.get(path).headers.get_all("X-Content-Type-Options") == ["nosniff"], path
+
+
+def test_no_page_of_another_origin_may_read_an_answer_unless_it_was_said(storage: str) -> None:
+    settings = {"RANKLOOP_STORAGE": storage, "RANKLOOP_KEY": "k"}
+    page = {"Origin": "https://evil.example"}
+    with Served(ROOT, "--no-timers", "--no-queues", env=settings) as running:
+        answers = [running.get(path, page) for path in ("/rankloop/v1/health", "/openapi.json", "/health/live", "/x")]
+        wants = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-a"}
+        answers.append(running.request("OPTIONS", "/personalizer/v1.0/rank", headers=wants))
+
+    assert [answer.status for answer in answers] == [401, 200, 200, 404, 404]
+    for answer in answers:
+        assert cors(answer) == {}

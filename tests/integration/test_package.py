@@ -229,6 +229,10 @@ def test_the_image_serves_the_app_to_several_replicas(site: Site, storage: str) 
         ranked = requests.post(f"{address}/personalizer/v1.0/rank", data=event, headers=key, timeout=60)
         assert (ranked.status_code, ranked.json()["rewardActionId"]) == (201, "a")
         assert requests.get(f"{address}/admin/functions", timeout=60).status_code == 401
+        ask = [part.replace("http://127.0.0.1:8080", address.rstrip("/")) for part in site.image.health()]
+        run(*ask, cwd=app)
+        with pytest.raises(AssertionError, match="404"):
+            run(*(part.replace("/live", "/dead") for part in ask), cwd=app)
     finally:
         process.terminate()
         _, said = process.communicate(timeout=90)

@@ -253,6 +253,8 @@ def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: 
         Call("personalizer", "GET", headers=KEY),
         Call("rankloop", "GET", headers=KEY, params={"path": "v1/health"}),
         Call("openapi", "GET"),
+        Call("probe", "GET", params={"probe": "live"}),
+        Call("probe", "GET", params={"probe": "dead"}),
         Call("loop_rank", "POST", body=body_of("a/b"), headers=KEY, params={**news, **v10}),
         Call("loop_rank_2022", "POST", body=body_of("a/b"), headers=KEY, query=LATEST, params=news),
         Call("loop_rank_slots", "POST", body="{}", headers=KEY, params={**news, **p1}),
@@ -271,7 +273,8 @@ def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: 
     assert told == [
         (201, None), (201, None), (201, None), (400, "BadRequest"), no_slots, no_slots, (404, "ResourceNotFound"),
         (204, None), no_slots, (204, None), no_slots, (200, None), (404, "ResourceNotFound"), (200, None), (200, None),
-        (201, None), (201, None), no_slots, (204, None), (204, None), no_slots, (200, None), (200, None),
+        (200, None), (404, "ResourceNotFound"), (201, None), (201, None), no_slots, (204, None), (204, None), no_slots,
+        (200, None), (200, None),
         (404, "FrontEndNotFound"),
     ]  # fmt: skip
     assert {call.name for call in calls} == set(outcome.routes)

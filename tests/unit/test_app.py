@@ -156,6 +156,46 @@ async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
     assert began[3:] == began[:3]
 
 
+async def test_a_timers_run_and_a_piece_of_work_send_what_they_have_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, did = world.instance(), list[str]()
+
+    async def flush() -> None:
+        did.append("flush")
+
+    async def end() -> None:
+        did.append("end")
+
+    async def run(message: bytes) -> None:
+        did.append("work")
+
+    monkeypatch.setattr(app.telemetry, "flush", flush)
+    monkeypatch.setattr(app.telemetry, "end", end)
+    monkeypatch.setattr(app.pieces, "run", run)
+
+    await app.join_due()
+    assert app.counters.take_worst() == {"join.lag": 0.0}
+    await app.train_due()
+    assert app.counters.take_worst() == {"model.late": 0.0}
+    await app.work(b"")
+    await app.drain()
+
+    assert did == ["flush", "flush", "work", "flush", "end"]
+
+
+async def test_what_exports_is_loaded_when_it_is_wanted_and_told_what_the_app_holds(world: World) -> None:
+    app = App(
+        Config("", "k"), world.tables, world.blobs, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    )
+    sender = app._export({})  # with nowhere to send it
+    app.admission.events.take("a", 0)
+
+    assert app.telemetry.wanted
+    assert app._readings() == {"journal.waiting": 0, "calls.under_way": 1}
+    await asyncio.to_thread(sender.close)
+
+
 async def test_a_join_that_takes_long_leaves_the_other_loops_to_the_next_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +209,7 @@ async def test_a_join_that_takes_long_leaves_the_other_loops_to_the_next_runs(
         return 1
 
     monkeypatch.setattr(app.joiner, "run", run)
-    monkeypatch.setattr("shared.app._JOINING", -1.0)
+    monkeypatch.setattr("shared.joining._JOINING", -1.0)
     for loop_id in ids:
         await activity.note_rows(app.tables, activity.Span(0, 60, 0, loop_id, 0.0))
 

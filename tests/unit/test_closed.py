@@ -10,7 +10,14 @@ from pathlib import Path
 from tests.unit.edge.test_routes import EVERY, address
 
 ROOT = Path(__file__).resolve().parents[2]
-OPEN = {"openapi": "openapi.json"}
+OPEN = {
+    "home": "{home:maxlength(0)?}",
+    "live": "health/live",
+    "loop_home": "loops/{loop}",
+    "openapi": "openapi.json",
+    "page": "page/{*file}",
+    "ready": "health/ready",
+}
 """HTTP functions that anybody may call, with their routes: they tell nothing of any deployment."""
 WALK = """
 import asyncio, json, pathlib, sys

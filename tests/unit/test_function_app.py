@@ -50,7 +50,7 @@ for name in [name for name in os.environ if name.startswith("RANKLOOP_")]:
 import function_app
 import join_timer_fn, train_timer_fn
 import sys
-late = {"pyarrow", "scipy", "azure.storage.blob", "azure.storage.queue"}
+late = {"pyarrow", "scipy", "azure.storage.blob", "azure.storage.queue", "opentelemetry", "azure.monitor", "psutil"}
 assert not late & set(sys.modules), "a cold start pays for it"
 print(join_timer_fn.SCHEDULE, train_timer_fn.SCHEDULE, sep="|")
 """
@@ -140,9 +140,11 @@ def test_every_operation_is_reached_through_its_own_function(loop: str, ident: s
         assert again.id.rstrip("/") == (ident if "{" in route.path else ""), path
 
 
-def test_the_description_is_reached_and_nothing_else_at_the_root() -> None:
+def test_description_and_probes_are_reached_and_nothing_else_at_the_root() -> None:
     paths = ["openapi.json", "OPENAPI.JSON", "openapi.json/", "", "loops", "loops/news", "status", "openapi.json/x"]
+    probes = ["health/live", "health/ready", "health", "health/live/x"]
 
-    found = ask([("GET", path) for path in paths])
+    found = ask([("GET", path) for path in paths + probes])
 
-    assert [match[0] if match else None for match in found] == ["openapi"] * 3 + [None] * 5
+    names = ["openapi"] * 3 + [None] * 5 + ["probe"] * 2 + [None] * 2
+    assert [match[0] if match else None for match in found] == names

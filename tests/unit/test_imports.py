@@ -13,13 +13,14 @@ TRIGGERS = ("rank_fn", "reward_fn", "manage_fn", "join_timer_fn", "train_timer_f
 
 LAYERS = (
     ("shared.child", "shared.contract", "shared.counters", "shared.storage"),
+    ("shared.telemetry",),
     ("shared.clock", "shared.config", "shared.freshness", "shared.guard", "shared.jobs", "shared.work"),
     ("shared.log",),
     ("shared.loops", "shared.learning"),
     ("shared.evaluation",),
     ("shared.access", "shared.health", "shared.ranking"),
     ("shared.warmstart",),
-    ("shared.adoption", "shared.runs", "shared.sweep", "shared.training"),
+    ("shared.adoption", "shared.joining", "shared.readiness", "shared.runs", "shared.sweep", "shared.training"),
     ("shared.optimization",),
     ("shared.app",),
     ("shared.edge",),
@@ -37,8 +38,10 @@ KEEPERS = {
     "azure.identity": {"shared.storage.azure"},
     "azure.core": {"shared.storage.azure", *(f"shared.storage.azure.{name}" for name in _AZURE)},
     "azure.functions": {"shared.edge.web"},
+    "azure.monitor": {"shared.telemetry.export"},
     "aiohttp": {"shared.access.discovery"},
     "cryptography": {"shared.learning.signed"},
+    "opentelemetry": {"shared.telemetry.export"},
     "jwt": {"shared.access.discovery", "shared.access.tokens"},
     "scipy": {"shared.evaluation.intervals"},
 }

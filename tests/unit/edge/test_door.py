@@ -15,6 +15,7 @@ from shared.app import App
 from shared.edge import door, web
 from shared.edge.calls import Reply
 from shared.edge.door import enter
+from shared.edge.routes import Found
 from tests.unit.edge.inmemory import KEY, InMemory, error
 
 RANK = {"actions": [{"id": "a", "features": [{"x": 1}]}, {"id": "b", "features": [{"x": 2}]}]}
@@ -126,7 +127,7 @@ async def test_a_call_gives_its_place_back_whatever_becomes_of_it(
 ) -> None:
     held: list[int] = []
 
-    async def call(app: App, req: func.HttpRequest, headers: object, path: str) -> Reply:
+    async def call(app: App, req: func.HttpRequest, found: Found) -> Reply:
         held.append(events.places.taken)
         if len(held) == 2:
             raise asyncio.CancelledError

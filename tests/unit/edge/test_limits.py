@@ -6,11 +6,22 @@ from typing import Any
 
 import pytest
 
+from shared.access.rates import Rates
 from shared.loops.loops import DEFAULT
 from tests.unit.edge.inmemory import InMemory, error, refusal
 
+RANK = {"actions": [{"id": "a", "features": [{"x": 1}]}], "eventId": "e1"}
 LIMITS = "rankloop/v1/limits"
 SERVICE = "personalizer/v1.0/configurations/service"
+
+
+class Steady:
+    """A clock that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def limits(wait: str, most: int = 50, lowest: float = -1.0, highest: float = 1.0) -> dict[str, Any]:
@@ -159,3 +170,66 @@ async def test_a_wider_reward_range_is_an_edit_of_what_is_learned(served: InMemo
         "lowestReward",
         "lowestReward must be below highestReward; they would be 20 and 20.",
     )
+
+
+async def test_a_rate_refuses_what_is_beyond_it_and_nothing_but_the_loops_calls(served: InMemory) -> None:
+    await served.make_loop("news")
+    clock = Steady()
+    served.app.rates = Rates(clock)
+    path = f"loops/news/{LIMITS}"
+    told = await served.json("PUT", path, {"callsPerSecond": 0.5, "callBurst": 2})
+    assert (told["callsPerSecond"], told["callBurst"]) == (0.5, 2)
+    reward = "loops/news/personalizer/v1.0/events/e1/reward"
+
+    assert (await served("POST", "loops/news/personalizer/v1.0/rank", RANK)).status_code == 201
+    assert (await served("POST", reward, {"value": 1.0})).status_code == 204
+    refused = await served("POST", reward, {"value": 1.0})
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+    assert error(refused)["code"] == "TooManyRequests"
+    counted = served.app.counters
+    assert (counted["calls.limited"], counted["http.429"], counted["refused.TooManyRequests"]) == (1, 1, 1)
+    assert await refusal(served("POST", reward, ocp_apim_subscription_key="wrong")) == (401, "Unauthorized")
+    assert (await served("POST", "personalizer/v1.0/rank", RANK)).status_code == 201
+    assert (await served("GET", "loops/news/rankloop/v1/health")).status_code == 200
+    clock.now += 2.0
+    assert (await served("POST", reward, {"value": 1.0})).status_code == 204
+
+
+async def test_whoever_has_no_key_takes_nothing_of_a_loops_rate(served: InMemory) -> None:
+    served.app.rates = Rates(Steady())
+    await served.json("PUT", LIMITS, {"callsPerSecond": 1})
+
+    for _ in range(5):
+        await served("POST", "personalizer/v1.0/rank", RANK, ocp_apim_subscription_key="wrong")
+
+    assert (await served("POST", "personalizer/v1.0/rank", RANK)).status_code == 201
+
+
+async def test_a_rate_is_set_kept_and_taken_back(served: InMemory) -> None:
+    assert await served.json("PUT", LIMITS, {"callsPerSecond": 2.5}) == {
+        **limits("P2D"), "callsPerSecond": 2.5, "callBurst": 3,
+    }  # fmt: skip
+    assert await served.json("PUT", LIMITS, {"callBurst": 7}) == {
+        **limits("P2D"), "callsPerSecond": 2.5, "callBurst": 7,
+    }  # fmt: skip
+    assert (await served.json("PUT", LIMITS, {"mostActions": 60}))["callBurst"] == 7
+    assert await served.json("PUT", LIMITS, {"callsPerSecond": 0}) == limits("P2D", 60)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"callsPerSecond": -1},
+        {"callsPerSecond": 0.001},
+        {"callsPerSecond": 100001},
+        {"callBurst": 5},
+        {"callsPerSecond": 1, "callBurst": 0},
+        {"callsPerSecond": 0, "callBurst": 1},
+    ],
+)
+async def test_a_rate_out_of_bounds_changes_nothing(served: InMemory, body: Any) -> None:
+    refused = error(await served("PUT", LIMITS, body))
+
+    assert (refused["code"], refused["target"] in body) == ("InvalidRequest", True)
+    assert await served.json("GET", LIMITS) == limits("P2D")

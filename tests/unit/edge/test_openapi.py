@@ -20,6 +20,8 @@ from shared.edge import openapi
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS
 from shared.edge.job_descriptions import JOBS
 from shared.edge.log_descriptions import LOGS
+from shared.edge.operating_descriptions import OPERATING
+from shared.edge.probes import PROBES
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
 from shared.edge.trial_descriptions import TRIALS
 from shared.edge.version_descriptions import VERSIONS
@@ -30,6 +32,7 @@ from shared.log import observe, subject
 from shared.loops import loops
 from shared.ranking.features import sanitise_action
 from shared.ranking.walk import MAX_KEY, MAX_NUMBER, MAX_STRING
+from shared.readiness import Readiness
 from tests.unit.edge.inmemory import InMemory
 from tests.unit.ranking.trained import SINGLE, trained_model
 
@@ -52,12 +55,13 @@ list_evaluations get_evaluation put_evaluation delete_evaluation get_report
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_health get_event get_explanation get_importance_report
+get_health get_status get_event get_explanation get_importance_report
 get_limits put_limits get_holdback put_holdback get_apprentice
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
 create_import list_imports get_import delete_import
+health_live health_ready
 list_versions get_version get_difference get_version_model roll_back pin unpin
 """
 # The second one is left without an action where the first one takes b.
@@ -109,11 +113,13 @@ def test_every_operation_is_in_it_and_no_other() -> None:
         for version in route.versions
     }
     own = {(route.method, f"/rankloop/v1/{route.path}") for route in RANKLOOP}
+    own |= {("GET", f"/{path}") for path in PROBES}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 150
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 153
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
-    assert len(openapi.EVERY) == len(DESCRIPTIONS) + len(LOGS) + len(JOBS) + len(TRIALS) + len(VERSIONS)
+    parts = (DESCRIPTIONS, LOGS, JOBS, OPERATING, TRIALS, VERSIONS)
+    assert len(openapi.EVERY) == sum(map(len, parts))
 
 
 def test_operations_keep_the_names_that_generated_clients_call_them_by() -> None:
@@ -306,7 +312,14 @@ async def test_rankloops_own_answers_are_as_described(served: InMemory) -> None:
     assert len((await check(served, "list_erasures", "rankloop/v1/erasures"))["value"]) == 2
     assert len(made["keys"]) == 2
     assert [loop["name"] for loop in listed["value"]] == ["default", "news"]
+    await check(served, "get_status", "rankloop/v1/status")
+    for probe in PROBES:
+        await check(served, probe.replace("/", "_"), probe)
     served.blobs.down = True
+    assert (await check(served, "get_status", "rankloop/v1/status"))["storageAnswers"] is False
+    served.app.readiness = Readiness(served.app.loops, served.app.clock)
+    refused = await served("GET", "health/ready")
+    assert problems(answers("health_ready", refused.status_code), json.loads(refused.get_body())) == []
     told = await check(served, "get_health", "rankloop/v1/health")
     assert told["joinedThrough"] is None
 
@@ -381,6 +394,7 @@ async def test_it_is_served_to_anybody_and_sent_once(served: InMemory) -> None:
     etag = first.headers["ETag"]
 
     assert (first.status_code, first.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+    assert first.headers["cache-control"] == "no-cache"
     assert json.loads(first.get_body()) == DOCUMENT
     for held in (etag, f'"other", W/{etag}', "*"):
         again = await served("GET", "OpenAPI.json", if_none_match=held)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import azure.functions as func
@@ -22,6 +25,8 @@ from shared.edge.calls import Call, Reply
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Found, Route, find
 from shared.loops.loops import DEFAULT
 from shared.storage import Blob
+from shared.telemetry import about
+from shared.telemetry.traces import Span, Value
 from tests.unit.edge.inmemory import KEY, InMemory, error, refusal
 from tests.unit.edge.test_routes import EVERY, address, named
 
@@ -37,6 +42,8 @@ def path_of(route: Route, version: Version | None, loop: str = DEFAULT) -> str:
 
 class Operation:
     """Stands for the operation of every route, and tells of its calls."""
+
+    __name__ = "operation"
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[Call] = []
@@ -81,18 +88,19 @@ def operation(monkeypatch: pytest.MonkeyPatch) -> Operation:
 async def test_a_handler_puts_the_path_together_again(
     monkeypatch: pytest.MonkeyPatch, route: str, params: dict[str, str], path: str
 ) -> None:
-    served: list[tuple[func.HttpRequest, str]] = []
+    served: list[tuple[func.HttpRequest, str, str]] = []
 
-    async def serve(req: func.HttpRequest, path: str) -> func.HttpResponse:
-        served.append((req, path))
+    async def serve(req: func.HttpRequest, path: str, parent: str) -> func.HttpResponse:
+        served.append((req, path, parent))
         return func.HttpResponse("done")
 
     monkeypatch.setattr(web, "serve", serve)
     request = func.HttpRequest("GET", "https://h/", headers={}, params={}, route_params=params, body=b"")
 
-    response = await web.handler(route)(request)
+    trace = SimpleNamespace(trace_parent="00-1-2-01")
+    response = await web.handler(route)(request, cast(func.Context, SimpleNamespace(trace_context=trace)))
 
-    assert (served, response.get_body()) == ([(request, path)], b"done")
+    assert (served, response.get_body()) == ([(request, path, "00-1-2-01")], b"done")
 
 
 def test_every_function_route_leads_to_paths_that_there_are() -> None:
@@ -318,6 +326,7 @@ async def test_an_answer_has_its_own_type_and_headers(served: InMemory, operatio
         "Content-Type": "application/octet-stream",
         "Last-Modified": "now",
         "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
     }
 
 
@@ -325,7 +334,7 @@ async def test_an_answer_without_a_body_has_no_type(served: InMemory, operation:
     response = await served("DELETE", "personalizer/v1.0/model")
 
     assert (response.status_code, response.get_body()) == (204, b"")
-    assert dict(response.headers) == {"x-content-type-options": "nosniff"}
+    assert dict(response.headers) == {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 
 async def test_answers_are_counted_by_status(served: InMemory) -> None:
@@ -407,3 +416,76 @@ async def test_the_request_id_comes_back_where_it_is_asked_for(
 ) -> None:
     for call in (("POST", "personalizer/v1.0/rank", RANK), ("GET", "nowhere"), ("GET", "rankloop/v1/health")):
         assert (await served(*call, **headers)).headers.get(ECHO) == echoed
+
+
+# -- what is told of calls --------------------------------------------------------------------------------------------
+
+
+class Tracer:
+    """Keeps spans and what they were told."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str | None, dict[str, Value]]] = []
+
+    def takes(self, parent: str) -> bool:
+        return True
+
+    @contextmanager
+    def span(self, name: str, parent: str | None) -> Iterator[tuple[Span, bool]]:
+        facts: dict[str, Value] = {}
+        self.made.append((name, parent, facts))
+
+        class Told:
+            def tell(self, name: str, value: Value) -> None:
+                facts[name] = value
+
+        yield Told(), True
+
+
+async def test_a_call_is_measured_and_traced_with_its_loop_event_and_end(served: InMemory) -> None:
+    tracer, heard = Tracer(), list[tuple[str, str]]()
+    served.app.traces.send_to(tracer)
+    served.app.counters.listen(lambda name, value, kind: heard.append((name, kind)))
+    await served.make_loop("news")
+    tracer.made.clear()
+    heard.clear()
+
+    await served("POST", "loops/news/personalizer/v1.0/rank", RANK, x_rankloop_subject="user-4711")
+    await served("POST", "personalizer/v1.0/events/e/7/reward", {"value": "much"})
+    await served("GET", "rankloop/v1/loops")
+    await served("POST", "nowhere")
+
+    calls = [(name, facts) for name, parent, facts in tracer.made if parent is not None]
+    assert calls == [
+        ("rank", {"rankloop.loop": "news", "rankloop.event": "e1", "http.response.status_code": 201}),
+        ("reward", {"rankloop.loop": DEFAULT, "rankloop.event": "e/7", "http.response.status_code": 400,
+                    "error.type": "BadRequest"}),
+        ("list_loops", {"rankloop.loop": DEFAULT, "http.response.status_code": 200}),
+    ]  # fmt: skip
+    assert [name for name, parent, _ in tracer.made if parent is None] == ["decide", "log"]
+    assert [kind for name, kind in heard if name == "call.duration"] == ["rank", "reward", "list_loops"]
+    assert {name for name, _ in heard} == {"call.duration", "rank.scoring", "journal.write", "journal.batch"}
+
+
+async def test_a_line_of_the_log_names_the_loop_and_the_event_of_its_call(
+    served: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[about.About | None] = []
+
+    async def fails(*given: object) -> None:
+        seen.append(about.current())
+        raise RuntimeError
+
+    monkeypatch.setattr(served.app.observer, "observe", fails)
+    assert (await served("POST", "personalizer/v1.0/events/e1/reward", {"value": 1})).status_code == 500
+
+    assert seen == [about.About(DEFAULT, "e1")]
+    assert about.current() is None
+
+
+async def test_telemetry_is_begun_by_the_first_answer(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(served.app.telemetry, "soon", lambda: asked.append(None))
+    await served("GET", "health/live")
+
+    assert asked == [None]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
 
 from shared.counters import Counters
 from shared.health import examined
+from shared.health.catalogue import ENOUGH
 from shared.health.examined import DAY, Examined, Standing, Totals
 from shared.health.examiner import EVERY, WHILE_YOUNG, YOUNG, Examiner
+from shared.health.findings import findings
 from shared.learning import pointer, registry
 from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
@@ -65,6 +68,20 @@ async def test_what_is_joined_is_examined_once(log: Log) -> None:
     assert (second.through, second.latest.events) == (T0 + 65, 70)
     assert third.latest == second.latest
     assert log.counters["examine.events"] == 70
+
+
+async def test_how_much_is_amiss_is_told_without_what_is_only_worth_a_look(log: Log) -> None:
+    def dead_and_ids(line: dict[str, Any], rng: object, n: int) -> None:
+        line["c"]["FromUrl"].append({"session": f"s{n}", "version": "1"})
+
+    lines = planted.lines(ENOUGH + 100, change=dead_and_ids)
+    await joined.write(log.blobs, LOOP, Window(T0, T0 + 5), DSJSON, lines)
+    await log.mark(watermark=T0 + 5, events=len(lines), rewarded=len(lines) // 3)
+    held = await log.run()
+
+    found = {one.code: one.severity for one in findings(held, 0, NOW, 0.0)}
+    assert found == {"valuesAreIds": "warning", "featureConstant": "info"}
+    assert log.counters.take_worst() == {"health.findings": 1}
 
 
 async def test_a_run_that_comes_too_soon_says_when_to_look_again(log: Log) -> None:

@@ -153,6 +153,44 @@ async def test_nothing_new_is_nothing_to_do(bench: Bench) -> None:
     assert await bench.blobs.names("") == held
 
 
+async def test_how_late_a_model_is_is_told_from_when_there_was_news(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*given: object) -> int:
+        raise StorageError("down")
+
+    await bench.log(0, 1)
+    one = Trainer(bench.blobs, bench.counters)
+    first = replace(JOB, watermark=T0 + WINDOW, export_frequency=300.0)
+    assert await one.run(first, 1000.0) is None
+    assert bench.counters.take_worst() == {}  # there was none before it
+
+    assert await one.run(first, 90_000.0) is None
+    assert bench.counters.take_worst() == {}  # a day old, and knows all that there is
+    monkeypatch.setattr(one, "_extend", fails)
+    second = replace(first, watermark=T0 + 2 * WINDOW)
+    told = []
+    for now in (90_000.0, 90_060.0, 90_120.0):
+        with pytest.raises(StorageError):
+            await one.run(second, now)
+        told.append(bench.counters.take_worst())
+    monkeypatch.undo()
+    assert await one.run(second, 90_180.0) is None
+    bench.counters.take_worst()
+    assert await one.run(second, 90_240.0) is None
+
+    assert told == [{"model.age": 89_000.0 + n, "model.late": float(n)} for n in (0, 60, 120)]
+    assert bench.counters.take_worst() == {}
+
+
+async def test_a_next_model_that_is_not_due_is_not_late(bench: Bench) -> None:
+    await bench.log(0, 1)
+    assert await bench.train(1, now=1000.0) is None
+    assert await bench.train(2, now=1100.0) == next_export(1000.0, 300.0)
+
+    assert bench.counters.take_worst() == {"model.age": 100.0, "model.late": 0.0}
+
+
 async def test_windows_past_the_watermark_wait(bench: Bench) -> None:
     await bench.log(0, 1)
     await bench.train(1, now=1000)

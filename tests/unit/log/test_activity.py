@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from shared.log import activity
 from shared.log.activity import Span, span_of
-from shared.log.buckets import BUCKET, Waits, grace
+from shared.log.buckets import BUCKET, Waits, grace, least_window
 from shared.storage.memory import MemoryTables
 from tests.journalled import LOOP, T0
 
@@ -110,3 +110,29 @@ async def test_of_a_loop_that_is_gone_no_note_is_left(tables: MemoryTables) -> N
     notes = await activity.for_train_timer(tables)
     assert [note.loop_id for note in (*notes.untrained, *notes.erasing)] == ["f" * 32] * 2
     assert await activity.forget_loop(tables, LOOP) == 0
+
+
+@pytest.mark.parametrize(
+    ("watermark", "now", "late"),
+    [
+        (0, T0 + 700 + 70, 0.0),  # wait, grace, and a window's least length
+        (0, T0 + 700 + 70 + 30, 30.0),
+        (T0 + 30, T0 + 700 + 70 + 30, 0.0),  # half of it is joined
+        (T0 + 60, T0 + 10_000, 10_000 - 60 - 770),  # the first span is
+        (T0 + 3600, T0 + 10_000, 0.0),
+    ],
+)
+def test_the_join_is_late_by_what_it_could_have_taken(watermark: int, now: float, late: float) -> None:
+    spans = [Span(T0 + 60, T0 + 120, 0, LOOP, 0.0), Span(T0, T0 + 60, 1, LOOP, 0.0)]
+
+    assert activity.overdue(spans, Waits(((0, 600.0),)), watermark, now) == late
+
+
+def test_a_loop_that_waits_for_days_is_late_no_sooner_than_its_windows_are_long() -> None:
+    wait = 172_800.0
+    spans = [Span(T0, T0 + 3600, 0, LOOP, 0.0)]
+    due = activity.joins(T0, wait) + least_window(wait)
+
+    assert activity.overdue(spans, Waits(((0, wait),)), 0, due) == 0.0
+    assert activity.overdue(spans, Waits(((0, wait),)), 0, due + 1) == 1.0
+    assert activity.overdue([], Waits(((0, wait),)), 0, due) == 0.0

@@ -58,7 +58,16 @@ def test_limits_are_kept_with_the_settings_and_what_a_later_release_adds_to_them
         "a_later_one": 1,
         "longest_reward_wait": 7 * 86_400.0,
         "most_actions": 200,
+        "calls_per_second": 0.0,
+        "call_burst": 0,
     }
+
+
+def test_limits_of_before_there_were_rates_have_none() -> None:
+    written = orjson.loads(settings.encode(LOOP))
+    del written["limits"]["calls_per_second"], written["limits"]["call_burst"]
+
+    assert settings.decode(ID, orjson.dumps(written), LOOP.etag) == LOOP
 
 
 def test_a_loop_of_before_has_personalizers_limits() -> None:
