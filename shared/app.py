@@ -34,12 +34,14 @@ from shared.learning.signed import Signer, trusted
 from shared.learning.trainer import Trainer
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
+from shared.log.answers import Answers
 from shared.log.eraser import Eraser
 from shared.log.hours import Hours
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
 from shared.log.mirror import Mirror
 from shared.log.observe import Observer
+from shared.log.series import Series
 from shared.log.subject import Subjects
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
@@ -122,6 +124,8 @@ class App:
         self.observer = Observer(self.journal, self.clock, self.counters, settings.reward_deadline)
         self.joiner = Joiner(tables, blobs, self.counters, settings.prune_journal)
         self.hours = Hours(blobs, self.counters)
+        self.series = Series(blobs, self.counters)
+        self.answers = Answers(tables, self.clock.now, self.counters)
         self.examiner = Examiner(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
         self.pieces = Work(self.queues, self.counters)
@@ -255,6 +259,7 @@ class App:
     async def drain(self) -> None:
         """Wait until every acknowledged event is in the log or known to be lost; then end the connections."""
         await self.journal.drain()
+        await self.answers.drain()
         await self.telemetry.end()
         if self._close is not None:
             await self._close()

@@ -13,9 +13,10 @@ from shared.clock import StorageClock
 from shared.counters import Counters
 from shared.guard import Guarded
 from shared.learning import thinning
-from shared.log import activity, retention
+from shared.log import activity, answers, retention
 from shared.log import checkpoint as checkpoints
 from shared.log.hours import Hours
+from shared.log.series import Series
 from shared.loops import policy
 from shared.loops.loops import Loops
 from shared.loops.settings import Loop
@@ -40,7 +41,7 @@ class Sweep:
 
     Args:
         tables, blobs: its storage.
-        counters: gets log.expired, loops.swept, sweep.failed, hours.failed, optimize.failed.
+        counters: gets log.expired, loops.swept, sweep.failed, series.failed, hours.failed, optimize.failed.
         clock: the storage's time.
         loops: its loops.
         hours: writes closed hours.
@@ -65,6 +66,7 @@ class Sweep:
         self._clock = clock
         self._loops = loops
         self._hours = hours
+        self._series = Series(blobs, counters)
         self._optimize = optimize
         self._mirror = mirror
         self._guarded = Guarded(counters).run
@@ -105,6 +107,8 @@ class Sweep:
             held, _ = await checkpoints.load(self._blobs, loop_id)
             if now - held.watermark > _SILENT:
                 return await self._mirror(loop)
+        folding = answers.fold(self._tables, self._blobs, self._series, loop_id, now)
+        await self._guarded("series", f"loop {loop_id}", folding)
         days = loop.configuration.log_retention_days
         expired = await retention.expire(self._tables, self._blobs, loop_id, days, bool(pending), now)
         self._counters.add("log.expired", expired)

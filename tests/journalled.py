@@ -23,7 +23,12 @@ T0 = 1_700_000_040
 
 @dataclass(frozen=True)
 class Rank:
-    """A rank call of three actions."""
+    """A rank call of three actions.
+
+    Attributes:
+        best: the probability of the action that was scored best; None as in a line of an earlier release.
+        explored: whether another one than that was drawn.
+    """
 
     id: str
     t: float
@@ -34,6 +39,8 @@ class Rank:
     subject: str | None = None
     arm: Arm | None = None
     began: float | None = None
+    best: float | None = None
+    explored: bool = False
 
     @property
     def trial(self) -> bytes:
@@ -55,6 +62,9 @@ class Rank:
             "VWState": {"m": "N/A"},
         }
         choice = b'"a":%d,"p":%.9g' % (self.chosen, self.p)
+        if self.best is not None:
+            shown, explored = self.chosen if self.mode == ONLINE else 0, b',"x":true' if self.explored else b""
+            choice += b',"i":"a%d","g":%.9g%b' % (shown, self.best, explored)
         event_id, piece = orjson.dumps(self.id), orjson.dumps(dsjson)
         return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, self.subject, self.trial)
 
@@ -69,6 +79,7 @@ class Slot:
     Attributes:
         p: the probability of the drawn one.
         allowed: the actions it admits, where that is not all.
+        shown: the id of the action that was answered; empty as in a line of an earlier release.
     """
 
     id: str
@@ -76,6 +87,7 @@ class Slot:
     baseline: int = 0
     p: float = 0.5
     allowed: tuple[int, ...] | None = None
+    shown: tuple[str, ...] = ()
 
     @property
     def probabilities(self) -> list[float]:
@@ -107,7 +119,8 @@ class SlotRank(Rank):
             "VWState": {"m": "N/A"},
             "_ba": [slot.baseline for slot in self.slots],
         }
-        choice = b'"s":' + orjson.dumps([(s.id, s.actions, s.probabilities, s.baseline) for s in self.slots])
+        slots = [(s.id, s.actions, s.probabilities, s.baseline, *s.shown) for s in self.slots]
+        choice = b'"s":' + orjson.dumps(slots)
         event_id, piece = orjson.dumps(self.id), orjson.dumps(dsjson)
         return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, trial=self.trial)
 

@@ -17,7 +17,7 @@ async def everything(tables: Tables, blobs: Blobs) -> AsyncIterator[tuple[str, b
         blob = await blobs.get(path)
         assert blob is not None
         yield path, path.encode() + b"\n" + blob.data + repr(blob.metadata).encode()
-        if path.endswith(".zst") or path.startswith("journal/"):
+        if path.endswith(".zst") or path.startswith("journal/") or "/series/" in path:
             yield f"{path} unpacked", rows.decompress(blob.data)
         if path.endswith(f".{slices.MAIL}"):
             yield f"{path} unpacked", b"\n".join(rows.decompress(part.data) for part in slices.decode(blob.data))

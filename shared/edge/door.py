@@ -1,4 +1,4 @@
-"""Turns a call's path and the size of its body into its place among the calls under way, or into none."""
+"""Turns a call's path and the size of its body into its place among those under way, or none; and counts answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from shared.access.admission import MAX_BYTES, PERIOD, Admission
 from shared.app import App
 from shared.edge.probes import PROBES
+from shared.log.answers import KINDS
 from shared.loops.loops import DEFAULT
 
 Leave = Callable[[], None]
@@ -29,11 +30,10 @@ def enter(app: App, path: str, size: int) -> Leave | None:
     size = min(size, MAX_BYTES // 4)
     if path.lower().rstrip("/") in PROBES:  # which cost next to nothing, and must answer just when there is no place
         return _no_place
-    name = path[6:].partition("/")[0] if path[:6].lower() == "loops/" else DEFAULT
+    name = _loop_name(path)
     loop = name if app.loops.served(name) else ""
     admission = app.admission
-    is_event = path[-10:].lower().rstrip("/").endswith(("/rank", "/reward", "/activate"))
-    places = admission.events if is_event else admission.others
+    places = admission.events if _kind(path) else admission.others
     if not places.take(loop, size):
         app.counters.add("calls.turned_away")
         return None
@@ -45,6 +45,28 @@ def enter(app: App, path: str, size: int) -> Leave | None:
 
 def _no_place() -> None:
     """What is given back for a call that took no place."""
+
+
+def count(app: App, path: str, status: int) -> None:
+    """Count the answer to a rank, reward or activation, where there is such a loop and this process has served it.
+
+    Args:
+        app: that answered.
+        path: see `enter`.
+        status: of the answer.
+    """
+    if (kind := _kind(path)) and (loop := app.loops.served(_loop_name(path))):
+        app.answers.count(loop.id, kind, status)
+
+
+def _loop_name(path: str) -> str:
+    return path[6:].partition("/")[0] if path[:6].lower() == "loops/" else DEFAULT
+
+
+def _kind(path: str) -> str:
+    """What a path asks for, where that is an event's: `rank`, `reward` or `activate`."""
+    last = path[-10:].lower().rstrip("/").rpartition("/")
+    return last[2] if last[1] and last[2] in KINDS else ""
 
 
 def _read_again(admission: Admission, loop: asyncio.AbstractEventLoop) -> None:

@@ -23,6 +23,7 @@ from shared.edge.calls import Reply
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS, Description
 from shared.edge.job_descriptions import JOBS
 from shared.edge.log_descriptions import LOGS
+from shared.edge.metric_descriptions import METRICS
 from shared.edge.operating_descriptions import OPERATING, Probe, probes
 from shared.edge.parameters import IN_PATH, REPEATED, SUBJECT
 from shared.edge.routes import MAX_UPLOAD, PERSONALIZER, RANKLOOP, Route
@@ -39,7 +40,7 @@ _ASK_AGAIN: Final = {"cache-control": "no-cache"}
 _VERSION: Final = "1.0"
 """Of Rankloop's own operations; Personalizer's have theirs."""
 
-EVERY: Final = {**DESCRIPTIONS, **LOGS, **JOBS, **OPERATING, **TRIALS, **VERSIONS}
+EVERY: Final = {**DESCRIPTIONS, **LOGS, **JOBS, **METRICS, **OPERATING, **TRIALS, **VERSIONS}
 """What callers are told of every operation."""
 ANY_CALL: Final = ("Unauthorized", "Forbidden", "FrontEndNotFound", "InternalServerError", "OperationNotAllowed")
 """Codes that any operation may answer."""

@@ -17,6 +17,7 @@ from shared.contract.requests import MultiSlotRankRequest, MultiSlotRewardReques
 from shared.contract.versions import ALL, BEFORE_2022, FROM_P1, FROM_P2, FROM_P3, IN_PATH, ONLY_2022, Version
 from shared.edge import (
     access,
+    action_metrics,
     apprentice,
     configurations,
     erasures,
@@ -30,7 +31,9 @@ from shared.edge import (
     limits,
     logs,
     loops,
+    metrics,
     models,
+    recent,
     reports,
     runs,
     status,
@@ -134,6 +137,9 @@ RANKLOOP = (
     Route("GET", "holdback", holdback.get_holdback, READ),
     Route("PUT", "holdback", holdback.put_holdback, MANAGE, body=holdback.HoldbackRequest),
     Route("GET", "apprentice", apprentice.get_apprentice, READ),
+    Route("GET", "metrics", metrics.get_metrics, READ),
+    Route("GET", "metrics/actions", action_metrics.get_action_metrics, READ),
+    Route("GET", "events", recent.list_recent, READ),
     Route("GET", "events/{eventId}/explanation", stories.get_explanation, READ),
     Route("GET", "events/{eventId}", stories.get_event, READ),
     Route("GET", "versions", versions.list_versions, READ),

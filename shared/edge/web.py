@@ -19,7 +19,7 @@ from shared.app import App
 from shared.contract.errors import ApiError, internal_error, overloaded, too_many, unavailable
 from shared.edge import page
 from shared.edge.calls import REQUEST_ID, Call, Reply
-from shared.edge.door import Leave, enter
+from shared.edge.door import Leave, count, enter
 from shared.edge.probes import PROBES
 from shared.edge.routes import MAX_UPLOAD, Found, find
 from shared.storage import StorageError
@@ -66,6 +66,7 @@ def admit(path: str, size: int | None) -> Leave | func.HttpResponse:
         return leave
     app.counters.add(f"refused.{_OVERLOADED.code}")
     app.counters.add(f"http.{_OVERLOADED.status}")
+    count(app, path, _OVERLOADED.status)
     return _TURNED_AWAY
 
 
@@ -88,6 +89,7 @@ async def serve(req: func.HttpRequest, path: str, parent: str = "") -> func.Http
     else:
         reply = _refusal(app, _OVERLOADED)
     app.counters.add(f"http.{reply.status}")
+    count(app, path, reply.status)
     app.telemetry.soon()
     return _response(reply, req.headers)
 

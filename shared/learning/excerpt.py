@@ -8,9 +8,10 @@ import msgspec
 
 from shared.learning.lesson import takes
 from shared.log.erasure import Erased, Erasure
-from shared.log.join import Rules, relabel
+from shared.log.join import Rules
 from shared.log.joined import Held
 from shared.log.labels import sound
+from shared.log.relabel import relabel
 
 
 class Stretch(msgspec.Struct, frozen=True, array_like=True):

@@ -13,9 +13,10 @@ from shared.learning.shaping import Shaping
 from shared.learning.vetting import RECENT
 from shared.log import joined
 from shared.log.erasure import NOTHING, Erased
-from shared.log.join import HEAD, Rules, relabel
+from shared.log.join import Rules
 from shared.log.joined import DSJSON, Window
 from shared.log.labels import sound
+from shared.log.relabel import HEAD, relabel
 from shared.storage import Blobs
 
 log = logging.getLogger("rankloop.train")

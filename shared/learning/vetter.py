@@ -21,8 +21,8 @@ from shared.learning.vetting import ENOUGH, PROBES, RECENT, far_below
 from shared.learning.weights import is_finite
 from shared.log import entry as entries
 from shared.log import joined
-from shared.log.join import relabel
 from shared.log.joined import Window
+from shared.log.relabel import relabel
 from shared.storage import Blobs, StorageError
 
 _EPSILON = re.compile(r"--epsilon \S+")

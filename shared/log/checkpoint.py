@@ -10,6 +10,7 @@ from shared.log.apprentice import Apprenticeship
 from shared.log.arms import Arms
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
+from shared.log.series import Ahead
 from shared.log.slices import Slice
 from shared.storage import Blobs, Conflict, documents
 
@@ -43,6 +44,7 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     Attributes:
         watermark: every bucket before it is in the joined log, or was given up.
         since: what is in the joined log before this time is deleted, or about to be; see `shared.log.retention`.
+        cleared: what is in the joined log before this time was deleted by a caller, and its sums with it.
         plan: the window in work, or None.
         sliced: every slice before it is stored, of what has a long wait; see `shared.log.router`.
         slice: the slice in work, or None.
@@ -53,11 +55,14 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         apprentice: what came of Apprentice mode; None where it never was.
         arms: what came of the holdback; None where there never was one. So that no neighbour of an earlier release
             joins or learns events without their mark, it is there before the first is held back.
+        ahead: what is joined and not in the blobs of the series yet. A neighbour of a release before this one drops it:
+            those minutes are missing then.
         format: of this record as it is stored; `save` sets it and `load` takes it back, so that it makes no difference.
     """
 
     watermark: int = 0
     since: int = 0
+    cleared: int = 0
     plan: Plan | None = None
     sliced: int = 0
     slice: Slice | None = None
@@ -72,6 +77,7 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     empty_slots: int = 0
     apprentice: Apprenticeship | None = None
     arms: Arms | None = None
+    ahead: Ahead | None = None
     format: int = documents.FORMAT
 
     @property

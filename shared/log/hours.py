@@ -24,6 +24,7 @@ from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased
 from shared.log.join import LoopRules
 from shared.log.parts import HOUR, Part
+from shared.log.series import Series
 from shared.storage import Blobs, Conflict, documents
 
 log = logging.getLogger("rankloop.hours")
@@ -82,6 +83,7 @@ class Hours:
     def __init__(self, blobs: Blobs, counters: Counters) -> None:
         self._blobs = blobs
         self._counters = counters
+        self._series = Series(blobs, counters)
         self._through: dict[str, int] = {}
 
     async def run(
@@ -136,6 +138,7 @@ class Hours:
         erased = await erasure.load(self._blobs, checkpoint.erasures)
         rewards, damaged = await parts.write(self._blobs, loop.loop_id, part, waits, erased, checkpoint.since)
         await parts.delete_older(self._blobs, loop.loop_id, part.span.start, part.span.end, part.span.generation)
+        await self._series.count_rewards(loop.loop_id, part.span, rewards[late.LATE], rewards[late.UNKNOWN])
         moved = msgspec.structs.replace(
             progress,
             through=part.span.end,

@@ -6,7 +6,6 @@ the same bytes, whoever computes it.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import orjson
 
 from shared.log.buckets import EARLY, Waits
 from shared.log.inbox import matching, order
+from shared.log.minutes import Minutes, of_event
 from shared.log.records import (
     APPRENTICE,
     ONLINE,
@@ -103,6 +103,7 @@ class Joined:
         surplus: observations of events that have more than a thousand, left out; see `inbox.MOST`.
         empty_slots: slots for which earlier ones had left no action; they are in `lines`, without a label.
         earned: of active events that were decided in Apprentice mode or under a holdback, in order of arrival.
+        minutes: all of it by minute.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -114,6 +115,7 @@ class Joined:
     surplus: int = 0
     empty_slots: int = 0
     earned: list[Earned] = field(default_factory=list)
+    minutes: Minutes = field(default_factory=Minutes)
 
 
 def decode_events(lines: Iterable[bytes]) -> list[Ranked]:
@@ -149,6 +151,7 @@ def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterab
         before, last_seen[digest] = last_seen.get(digest), event.t
         if before is not None and event.t - before < EARLY:
             result.retries += 1
+            result.minutes.repeated(event)
             continue
         found = matching(observations.get(event_key(event.e), ()), event.t, rules.wait)
         result.duplicates += found.duplicates
@@ -163,23 +166,30 @@ def _line(event: Ranked, observations: Sequence[Observed], rules: Rules, result:
     if event.d and not any(o.k == "a" for o in observations):
         flags["_skipLearn"] = True
         result.inactive += 1
+        result.minutes.inactive(event)
     if event.m != ONLINE:
         flags["mode"] = event.m
     if event.held:
         flags["holdback"] = True
-    counts = "_skipLearn" not in flags and (event.h is not None or event.m == APPRENTICE)
+    active, trial = "_skipLearn" not in flags, event.h is not None or event.m == APPRENTICE
     dsjson = bytes(event.r)
     if event.s is None:
-        result.rewarded += any(o.k == "r" and o.s is None for o in observations)
+        rewarded = any(o.k == "r" and o.s is None for o in observations)
+        result.rewarded += rewarded
         outcome = _outcome(event, observations, rules)
-        if counts:
+        if active:
+            reward, probability = _reward(outcome), cast(float, outcome["_label_probability"])
+            result.minutes.decision(event, reward, rewarded, probability, event.a == 0, event.i, of_event(event))
+        if active and trial:
             result.earned.append(_earned(event, [(outcome, event.a == 0)]))
         return orjson.dumps({**flags, **outcome})[:-1] + b"," + dsjson[1:]
     known = {slot.id for slot in event.s}
     result.rewarded += any(name in known for o in observations for name, _ in o.s or ())
     result.empty_slots += sum(not slot.actions for slot in event.s)
     slots = [_slot_outcome(slot, event, observations, rules) for slot in event.s]
-    if counts:
+    if active:
+        result.minutes.slots(event, [_slot_reward(slot) if slot["_a"] else None for slot in slots])
+    if active and trial:
         chosen = [(o, s.actions[0] == s.baseline) for o, s in zip(slots, event.s, strict=True) if s.actions]
         result.earned.append(_earned(event, chosen))
     outcomes = orjson.dumps(slots)
@@ -189,14 +199,25 @@ def _line(event: Ranked, observations: Sequence[Observed], rules: Rules, result:
 
 def _earned(event: Ranked, outcomes: Sequence[tuple[dict[str, object], bool]]) -> Earned:
     """What an event has earned, of its outcomes with whether the draw was the baseline's action."""
-    rewards = [(0.0 - cast(float, outcome["_original_label_cost"]), imitated) for outcome, imitated in outcomes]
+    rewards = [(_reward(outcome), imitated) for outcome, imitated in outcomes]
     of_draws = sum((reward for reward, imitated in rewards if imitated), 0.0)
     return Earned(event, sum(reward for reward, _ in rewards), of_draws, all(imitated for _, imitated in rewards))
 
 
+def _reward(outcome: dict[str, object]) -> float:
+    """What an outcome earned, whatever learning sees of it."""
+    return 0.0 - cast(float, outcome["_original_label_cost"])
+
+
+def _slot_reward(outcome: dict[str, object]) -> tuple[float, bool, float]:
+    """Of a slot with actions: what it earned, whether there was a reward, and the draw's probability."""
+    rewarded = any("v" in o for o in cast(list[dict[str, object]], outcome["_o"]))
+    return _reward(outcome), rewarded, cast(list[float], outcome["_p"])[0]
+
+
 def _outcome(event: Ranked, observations: Sequence[Observed], rules: Rules) -> dict[str, object]:
     observed = [o for o in observations if o.s is None]
-    costs = _costs([o.v for o in observed if o.k == "r"], event.a == 0, event.m, rules)
+    costs = label_costs([o.v for o in observed if o.k == "r"], event.a == 0, event.m, rules)
     return {
         "_label_cost": costs["_label_cost"],
         "_label_probability": max(event.p, MIN_PROBABILITY),
@@ -220,7 +241,7 @@ def _slot_outcome(slot: RankedSlot, event: Ranked, observations: Sequence[Observ
     outcome: dict[str, object] = {"_id": slot.id, "_a": slot.actions, "_p": slot.probabilities, "_o": observed}
     if not slot.actions:
         return outcome  # VW learns nothing of an outcome without a cost and without actions
-    costs = _costs(rewards, slot.actions[0] == slot.baseline, event.m, rules)
+    costs = label_costs(rewards, slot.actions[0] == slot.baseline, event.m, rules)
     return {
         "_label_cost": costs["_label_cost"],
         **outcome,
@@ -229,7 +250,7 @@ def _slot_outcome(slot: RankedSlot, event: Ranked, observations: Sequence[Observ
     }
 
 
-def _costs(rewards: Sequence[float], imitates: bool, mode: str, rules: Rules) -> dict[str, float]:
+def label_costs(rewards: Sequence[float], imitates: bool, mode: str, rules: Rules) -> dict[str, float]:
     """What an event or a slot cost by the rules: as learning sees it, and as it was.
 
     Learning sees the reward within its range; in apprentice mode, whether the draw was the baseline's action (contract
@@ -243,48 +264,3 @@ def _costs(rewards: Sequence[float], imitates: bool, mode: str, rules: Rules) ->
 
 def _cost(reward: float) -> float:
     return 0.0 - reward  # not -reward, which would write a reward of 0 as -0.0
-
-
-HEAD = re.compile(rb'\{("_skipLearn":true,)?(?:"mode":"(\w+)",)?("holdback":true,)?("_label_cost")?')
-"""How a joined line begins, before any caller's text: marks of what is not learned, and the single-slot label."""
-_BEHIND_OUTCOME = b'],"Timestamp":'
-"""What follows the outcome of an event: the first of its kind, since no string holds a quote without a backslash."""
-_OUTCOMES, _BASELINES = b',"_outcomes":[', b',"_ba":['
-"""What begins the slots' outcomes and their baselines: the last ones, and no keys of a caller's."""
-
-
-def relabel(line: bytes, rules: Rules) -> bytes:
-    """A joined line as the join would have written it by other rules, from what it has observed.
-
-    What was observed stays what it was: a longer wait brings nothing, and a shorter one takes nothing away.
-
-    Args:
-        line: of the joined log; what is none comes back as it is.
-        rules: see `Rules`.
-    """
-    head = HEAD.match(line)
-    if head is None:
-        return line
-    mode = (head[2] or ONLINE.encode()).decode()
-    if head[4]:
-        if (end := line.find(_BEHIND_OUTCOME)) < 0:
-            return line
-        outcome = orjson.loads(line[: end + 1] + b"}")
-        rewards = [o["v"] for o in outcome["o"] if "v" in o]
-        outcome |= _costs(rewards, outcome["_labelIndex"] == 0, mode, rules)
-        return orjson.dumps(outcome)[:-1] + line[end + 1 :]
-    if (start := line.rfind(_OUTCOMES)) < 0:
-        return line
-    outcomes = orjson.loads(line[start + len(_OUTCOMES) - 1 : -1])
-    baselines = _baselines(line) if mode == APPRENTICE else [0] * len(outcomes)
-    for outcome, baseline in zip(outcomes, baselines, strict=True):
-        if outcome["_a"]:
-            rewards = [o["v"] for o in outcome["_o"] if "v" in o]
-            outcome |= _costs(rewards, outcome["_a"][0] == baseline, mode, rules)
-    return line[: start + len(_OUTCOMES) - 1] + orjson.dumps(outcomes) + b"}"
-
-
-def _baselines(line: bytes) -> list[int]:
-    start = line.rindex(_BASELINES) + len(_BASELINES) - 1
-    found: list[int] = orjson.loads(line[start : line.index(b"]", start) + 1])
-    return found

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, slices
+from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, series, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
@@ -28,6 +28,7 @@ from shared.log.load import Load
 from shared.log.reader import Reader
 from shared.log.records import decode_observed, readable
 from shared.log.router import Router
+from shared.log.series import Series
 from shared.storage import Blobs, Conflict, Row, StorageError, Tables
 
 log = logging.getLogger("rankloop.join")
@@ -58,6 +59,7 @@ class Joiner:
         self._tables = tables
         self._blobs = blobs
         self._counters = counters
+        self._series = Series(blobs, counters)
         self._prune = prune
 
     async def run(self, loop: LoopRules, spans: Sequence[Span], now: float, until: float = math.inf) -> int:
@@ -184,6 +186,7 @@ class Joiner:
         plan = checkpoint.plan
         assert plan is not None  # noqa: S101 - for the type checker
         window = Window(plan.start, plan.end, plan.generation)
+        await self._series.fold(loop.loop_id, checkpoint.ahead, checkpoint.cleared)
         passed: list[_Key] = []
         outcome, arrived = await self._join(loop.loop_id, plan, checkpoint, passed)
         # The index last: where it stands, so does what it leads to.
@@ -208,6 +211,7 @@ class Joiner:
             empty_slots=checkpoint.empty_slots + outcome.empty_slots,
             apprentice=apprentice.add(checkpoint.apprentice, outcome.earned),
             arms=arms.add(checkpoint.arms, outcome.earned),
+            ahead=series.passed(checkpoint.ahead, outcome.minutes.part(window.end)),
         )
         following = await self._plan(loop, done, spans, closed)
         await checkpoints.save(self._blobs, loop.loop_id, following or done, etag)

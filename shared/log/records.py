@@ -32,12 +32,14 @@ class RankedSlot(msgspec.Struct, frozen=True, gc=False, array_like=True):
             that this one allows.
         probabilities: of `actions`.
         baseline: the index of the action that stood there before Personalizer.
+        shown: the id of the action that was answered; empty where there was none, or that was not written down.
     """
 
     id: str
     actions: list[int]
     probabilities: list[float]
     baseline: int
+    shown: str = ""
 
 
 class Arm(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -67,6 +69,9 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
         h: its side, where a share of the loop's decisions was held back.
         b: in Apprentice mode, when the loop was last turned to it, in seconds, where that was written down.
         u: the tag of its subject, where the caller named one; see `shared.log.subject`.
+        i: the id of the action that was answered; empty in multi-slot, or where that was not written down.
+        g: the probability of the action that was scored best, likewise None.
+        x: whether another one than that was drawn.
         r: the dsjson members that the join takes over as they are, as one JSON object: Timestamp, Version, EventId,
             a (actions from 1, chosen first), p (their probabilities), c (the example VW saw), VWState, and, where some
             actions were excluded, their [index, id] in the request.
@@ -83,6 +88,9 @@ class Ranked(msgspec.Struct, frozen=True, gc=False):
     h: Arm | None = None
     b: float | None = None
     u: str | None = None
+    i: str = ""
+    g: float | None = None
+    x: bool = False
 
     @property
     def held(self) -> bool:
@@ -151,7 +159,7 @@ def ranked_line(
         event_id: JSON already.
         time: in seconds.
         deferred: whether it waits for activation.
-        choice: the members `a` and `p`, or `s`, as JSON without braces.
+        choice: the members `a`, `p`, `i`, `g` and perhaps `x`, or `s`, as JSON without braces.
         mode: a learning mode.
         dsjson: what the join takes over as it is.
         subject: a tag, or None.

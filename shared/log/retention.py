@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from shared.log import activity, joined, merged, parts, rows, slices
+from shared.log import activity, answers, joined, merged, parts, rows, series, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import BUCKET, bucket_of, day_of
 from shared.log.checkpoint import Checkpoint
@@ -55,11 +55,14 @@ async def clear(blobs: Blobs, loop_id: str, now: float) -> int:
 
     def move(held: Checkpoint) -> Checkpoint:
         watermark = max(held.watermark, until)
-        return msgspec.structs.replace(held, watermark=watermark, since=watermark, plan=None, slice=None)
+        return msgspec.structs.replace(
+            held, watermark=watermark, since=watermark, cleared=watermark, plan=None, slice=None, ahead=None
+        )
 
     since = (await checkpoints.change(blobs, loop_id, move)).since
     await slices.drop(blobs, loop_id, since)
     await _prune(blobs, loop_id, since)
+    await series.clear(blobs, loop_id)
     return since
 
 
@@ -93,11 +96,12 @@ async def expire(tables: Tables, blobs: Blobs, loop_id: str, days: int, pending:
     await drop_journal(tables, blobs, loop_id, day_of(max(0, passed - DAY)))
     # What is noted since then may be of buckets that were still open: a slice that ends in them is not over.
     await slices.drop(blobs, loop_id, max(checkpoint.watermark, passed - _OPEN))
+    await series.expire(blobs, loop_id, max(now - series.KEPT, checkpoint.cleared))
     return await _prune(blobs, loop_id, checkpoint.since)
 
 
 async def drop_journal(tables: Tables, blobs: Blobs, loop_id: str, before: str = "~") -> int:
-    """Drop the journal tables of a loop's days before one, with the blobs of what their rows could not hold.
+    """Drop a loop's tables of days before one: calls, and the journal with the blobs of what its rows could not hold.
 
     Args:
         tables: hold the journal.
@@ -110,15 +114,17 @@ async def drop_journal(tables: Tables, blobs: Blobs, loop_id: str, before: str =
         How many tables and blobs there were.
     """
     dropped = 0
-    for stream in ("rank", "obs"):
+    for stream in ("rank", "obs", answers.STREAM):
         every, end = rows.table_name(stream, loop_id, ""), rows.table_name(stream, loop_id, before)
         old = [table for table in await tables.names(every) if table < end]
         for table in old:
             await tables.drop(table)
-        # Not only those of tables that still stand: an earlier run may have been cut off here.
-        overflow = [path for path in await blobs.names(f"journal/{every}") if path < f"journal/{end}"]
-        await _delete(blobs, overflow)
-        dropped += len(old) + len(overflow)
+        dropped += len(old)
+        if stream != answers.STREAM:
+            # Not only those of tables that still stand: an earlier run may have been cut off here.
+            overflow = [path for path in await blobs.names(f"journal/{every}") if path < f"journal/{end}"]
+            await _delete(blobs, overflow)
+            dropped += len(overflow)
     return dropped
 
 

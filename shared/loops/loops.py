@@ -80,9 +80,9 @@ class Loops:
             self._loops[name] = loop
         return loop
 
-    def served(self, name: str) -> bool:
-        """Whether there is a loop of that name, and this process has served it."""
-        return name in self._loops
+    def served(self, name: str) -> Loop | None:
+        """The loop of that name as this process has served it; None where it has not, or there is no such loop."""
+        return self._loops.get(name)
 
     async def by_id(self, loop_id: str) -> Loop:
         """The loop of an id, as it is now.

@@ -24,7 +24,7 @@ class Decision:
         event_id: the caller's, or one made here.
         event_json: the same as JSON.
         body: the answer as JSON.
-        choice: what was drawn, as members of the journal line; see `records.ranked_line`.
+        choice: what was drawn and answered, as members of the journal line; see `records.ranked_line`.
         mode: the learning mode it was decided in.
         dsjson: the members of the joined log's line that are known now, as a JSON object, less its Timestamp.
         empty_slots: slots for which earlier ones had left no action.

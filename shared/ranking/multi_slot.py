@@ -101,7 +101,7 @@ def resolve_slots(
         event_id,
         event_json,
         _body(slots, shown, ids, event_json),
-        _choice(slots, drawn, baselines),
+        _choice(slots, drawn, baselines, [b'""' if action is None else ids[action] for action in shown]),
         mode,
         b'{"Version":"1","EventId":%b,"c":%b,"VWState":{"m":"%b"},"epsilon":%.9g,"_ba":%b%b%b}'
         % (event_json, built, held.name, held.exploration, _encode(baselines), odd, trial.logged),
@@ -194,16 +194,17 @@ def _body(slots: Sequence[str], shown: Sequence[int | None], ids: Sequence[bytes
     return b'{"slots":[%b],"eventId":%b}' % (b",".join(entries), event_id)
 
 
-def _choice(slots: Sequence[str], drawn: Sequence[Drawn], baselines: Sequence[int]) -> bytes:
+def _choice(slots: Sequence[str], drawn: Sequence[Drawn], baselines: Sequence[int], shown: Sequence[bytes]) -> bytes:
     """The member `s` of the journal line; see `records.RankedSlot`."""
     entries = [
-        b"[%b,[%b],[%b],%d]"
+        b"[%b,[%b],[%b],%d,%b]"
         % (
             _encode(slot),
             b",".join([b"%d" % action for action, _ in choice]),
             b",".join([number(probability) for _, probability in choice]),
             baseline,
+            action,
         )
-        for slot, choice, baseline in zip(slots, drawn, baselines, strict=True)
+        for slot, choice, baseline, action in zip(slots, drawn, baselines, shown, strict=True)
     ]
     return b'"s":[%b]' % b",".join(entries)

@@ -19,7 +19,7 @@ from shared.ranking.action_cache import ActionCache
 from shared.ranking.budget import check_budget
 from shared.ranking.decision import NO_TRIAL, Decision, Trial, check_distinct, new_event_id, number, odd_ids, trial_of
 from shared.ranking.explained import NOT_EXPLAINED, explained
-from shared.ranking.explore import choose, first, in_request_order
+from shared.ranking.explore import Choice, choose, first, in_request_order
 from shared.ranking.features import example, sanitise_context
 from shared.ranking.model_cache import Held
 from shared.ranking.sampling import seed
@@ -104,12 +104,12 @@ def resolve(
     """
     count = len(rankable)
     if trial.held:
-        held, drawn = held.without_model(), first(count)
+        held, drawn, best = held.without_model(), first(count), 0
     elif mode == LOGGING_ONLY:
-        drawn = first(count)
+        drawn, best = first(count), 0
     else:  # a loop without a model explores uniformly (contract 5.3, point 7)
         scores = held.model.score(built) if held.model else Scores([1.0 / count] * count, list(range(count)))
-        drawn = choose(scores.distribution, scores.order, seed(event_id, loop_id))
+        drawn, best = choose(scores.distribution, scores.order, seed(event_id, loop_id)), scores.order[0]
     shown = drawn if mode == ONLINE else in_request_order(drawn)
     event_json = orjson.dumps(event_id)
     more = explain(rankable[shown.order[0]]) if explain else b""
@@ -126,7 +126,7 @@ def resolve(
             event_json,
             more,
         ),
-        b'"a":%d,"p":%.9g' % (drawn.order[0], drawn.probabilities[0]),
+        _choice(drawn, best, ids[rankable[shown.order[0]]]),
         mode,
         _dsjson(
             event_json, drawn.order, probabilities, built, held, [(n, ids[n]) for n in excluded], odd + trial.logged
@@ -149,6 +149,13 @@ def _body(
         entries.insert(n, b'{"id":' + ids[n] + b',"probability":0.0}')
     ranking, chosen = b",".join(entries), ids[order[0]]
     return b'{"ranking":[%b],"eventId":%b,"rewardActionId":%b%b}' % (ranking, event_id, chosen, more)
+
+
+def _choice(drawn: Choice, best: int, shown: bytes) -> bytes:
+    """Members of the journal line: what was drawn, what is answered, and how the best-scored action fared."""
+    at = 0 if drawn.order[0] == best else drawn.order.index(best)
+    members = drawn.order[0], drawn.probabilities[0], shown, drawn.probabilities[at], b',"x":true' if at else b""
+    return b'"a":%d,"p":%.9g,"i":%b,"g":%.9g%b' % members
 
 
 _ORDINALS = [b"%d" % (n + 1) for n in range(MOST_ACTIONS)]

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.log import joined
-from shared.log.join import Rules, decode_events, join, relabel
+from shared.log.join import Rules, decode_events, join
 from shared.log.joined import Window
 from shared.log.records import APPRENTICE, MODES, Observed
+from shared.log.relabel import relabel
 from shared.log.reward import AGGREGATIONS
 from shared.storage.memory import MemoryBlobs
 from tests.journalled import LOOP, T0, Rank, Slot, SlotRank

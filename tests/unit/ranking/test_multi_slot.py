@@ -302,7 +302,11 @@ def test_an_apprentice_answers_the_baselines_and_logs_the_draw(held: Held, train
         apprentice, online = (decided(body, held if trained else None, mode) for mode in (APPRENTICE, ONLINE))
 
         assert list(shown(apprentice).values()) == [s["baselineAction"] for s in body["slots"]]
-        assert (apprentice.choice, apprentice.dsjson) == (online.choice, online.dsjson)
+        assert apprentice.dsjson == online.dsjson
+        watched, acting = drawn(apprentice), drawn(online)
+        assert [slot.shown for slot in watched] == [s["baselineAction"] for s in body["slots"]]
+        assert [slot.shown or None for slot in acting] == list(shown(online).values())
+        assert [replace(slot, shown="") for slot in watched] == [replace(slot, shown="") for slot in acting]
         assert (logged(apprentice).m, logged(online).m) == (APPRENTICE, ONLINE)
         assert apprentice.empty_slots == online.empty_slots
         differs += shown(apprentice) != shown(online)
