@@ -7,6 +7,7 @@ read a day, two for the calls that no day has yet, and one for how far the join 
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -32,6 +33,9 @@ from shared.log.series import KEPT, completed
 STEPS = (60, 300, 3600, DAY)
 MOST_POINTS = 31 * 1440
 """Of an answer: a month of minutes."""
+_PLAIN = 8192
+"""Bytes of an answer that is not worth to be compressed."""
+_VARIES: Final = {"Vary": "Accept-Encoding"}
 _USUAL = 7200.0
 """Seconds that are told where nobody says since when."""
 
@@ -140,7 +144,11 @@ async def get_metrics(app: App, call: Call) -> Reply:
     days = await app.series.read(MinuteDay, call.loop.id, steps.days)
     for day in days:
         await _count_calls(app, call.loop.id, day, steps, now)
-    return Reply(200, await asyncio.to_thread(_told, days, checkpoint, steps))
+    body = await asyncio.to_thread(_told, days, checkpoint, steps)
+    if len(body) < _PLAIN or "gzip" not in call.headers.get("accept-encoding", ""):
+        return Reply(200, body, _VARIES)
+    packed = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+    return Reply(200, packed, {**_VARIES, "Content-Encoding": "gzip"})
 
 
 def steps_of(query: Mapping[str, str], now: float, allowed: Sequence[int], usual: float, most: int) -> Steps:

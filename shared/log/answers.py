@@ -75,6 +75,7 @@ class Answers:
         self._rows: deque[_Closed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._drained = False
 
     def count(self, loop_id: str, kind: str, status: int) -> None:
         """Count an answer of a loop that there is.
@@ -93,8 +94,10 @@ class Answers:
 
     async def drain(self) -> None:
         """Write what is counted, the minute that is not over included: nothing is counted after it."""
+        self._drained = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._writing is not None:
             await self._writing
         self._close(float("inf"))
@@ -102,7 +105,7 @@ class Answers:
 
     def _wait(self) -> None:
         """Write when this minute is over, unless somebody is about to."""
-        if self._timer is None and self._writing is None:
+        if self._timer is None and self._writing is None and not self._drained:
             left = MINUTE - self._now() % MINUTE + _SPREAD * random.random()  # noqa: S311 - spreads, is no secret
             self._timer = asyncio.get_running_loop().call_later(left, self._begin)
 

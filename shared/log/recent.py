@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from shared.log import activity, joined, rows
+from shared.log import activity, erasure, joined, rows
 from shared.log import checkpoint as checkpoints
 from shared.log import entry as entries
 from shared.log.buckets import BUCKET, bucket_of
@@ -53,7 +53,7 @@ async def latest(tables: Tables, blobs: Blobs, loop_id: str, most: int, now: flo
         now: the storage's time.
     """
     checkpoint, _ = await checkpoints.load(blobs, loop_id)
-    erased = Erased(checkpoint.erasures)
+    erased = await erasure.load(blobs, checkpoint.erasures)
     spans = (await activity.noted(tables)).get(loop_id, [])
     found: list[Latest] = []
     if spans:

@@ -20,6 +20,7 @@ from shared.edge import openapi
 from shared.edge.descriptions import AREAS, DESCRIPTIONS, HEADERS
 from shared.edge.job_descriptions import JOBS
 from shared.edge.log_descriptions import LOGS
+from shared.edge.metric_descriptions import METRICS
 from shared.edge.operating_descriptions import OPERATING
 from shared.edge.probes import PROBES
 from shared.edge.routes import PERSONALIZER, RANKLOOP, Route
@@ -57,6 +58,7 @@ delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
 get_health get_status get_event get_explanation get_importance_report
 get_limits put_limits get_holdback put_holdback get_apprentice
+get_metrics get_action_metrics list_recent
 list_loops create_loop delete_loop replace_key
 erase_event erase_subject list_erasures get_erasure
 list_jobs get_job cancel_job
@@ -118,7 +120,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
     assert len(OPERATIONS) == len(personalizer) + len(own) == 153
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
-    parts = (DESCRIPTIONS, LOGS, JOBS, OPERATING, TRIALS, VERSIONS)
+    parts = (DESCRIPTIONS, LOGS, JOBS, METRICS, OPERATING, TRIALS, VERSIONS)
     assert len(openapi.EVERY) == sum(map(len, parts))
 
 
@@ -329,6 +331,27 @@ async def test_stories_are_as_described(served: InMemory) -> None:
     await served("POST", "personalizer/v1.0/events/e1/reward", {"value": 1.0})
     told = await check(served, "get_event", "rankloop/v1/events/e1")
     assert [len(told["events"]), len(told["events"][0]["observations"])] == [1, 1]
+
+
+async def test_numbers_over_time_are_as_described(served: InMemory) -> None:
+    await check(served, "rank_v1_0", "personalizer/v1.0/rank", RANK, 201)
+    await served("POST", "personalizer/v1.0/events/e1/reward", {"value": 0.5})
+    await served("POST", "personalizer/v1.0/events/e1/activate")
+
+    told = await check(served, "list_recent", "rankloop/v1/events?limit=3")
+    assert [one["kind"] for one in told["events"]] == ["activate", "reward", "rank"]
+    numbers = await check(served, "get_metrics", "rankloop/v1/metrics")
+    assert numbers["count"] == len(numbers["series"]["events"]) in (120, 121)
+    actions = await check(served, "get_action_metrics", "rankloop/v1/metrics/actions")
+    assert actions["actions"] == []
+
+    await served.use_slots()
+    body = {"actions": RANK["actions"], "slots": SLOTS, "eventId": "s"}
+    await check(served, "rank_slots_v1_1_preview_3", "personalizer/v1.1-preview.3/multislot/rank", body, 201)
+    reward = {"reward": [{"slotId": "s1", "value": 1.0}]}
+    await served("POST", "personalizer/v1.1-preview.3/multislot/events/s/reward", reward)
+    told = await check(served, "list_recent", "rankloop/v1/events?limit=2")
+    assert [[slot["id"] for slot in one["slots"]] for one in told["events"]] == [["s1"], ["s1", "s2"]]
 
 
 async def test_explanations_are_as_described(served: InMemory) -> None:

@@ -114,7 +114,7 @@ def test_a_day_of_a_later_release_is_none_of_ours() -> None:
 
 
 def test_actions_come_back_as_they_were() -> None:
-    part = Part(9, [], {}, {START: {"a": (1, 0.1, 0.01), "ü/\"": (2, -1.0, 1.0)}, START + DAY: {"a": (9, 9.0, 9.0)}})
+    part = Part(9, [], {}, {START: {"a": (1, 0.1, 0.01), 'ü/"': (2, -1.0, 1.0)}, START + DAY: {"a": (9, 9.0, 9.0)}})
     day = ActionDay(START)
     day.add(part)
     day.add(part)
@@ -123,7 +123,7 @@ def test_actions_come_back_as_they_were() -> None:
     again = ActionDay.decode(START, day.encode())
 
     assert again == day
-    assert again.hours == {START: {"a": (2, 0.2, 0.02), "ü/\"": (4, -2.0, 2.0)}}
+    assert again.hours == {START: {"a": (2, 0.2, 0.02), 'ü/"': (4, -2.0, 2.0)}}
     day.through = again.through = START + 9 * DAY
     again.less(START + 3599)
     assert again == day

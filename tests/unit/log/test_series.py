@@ -181,9 +181,10 @@ async def test_a_run_that_comes_to_fold_what_others_have_folded_long_ago_changes
 
 async def test_an_idle_loop_costs_nothing_and_a_busy_one_two_blobs_an_hour() -> None:
     stored = Stored()
-    await stored.write([Rank(f"e{n}", T0 + 30 * n, best=0.5) for n in range(3 * 120)])
+    morning = T0 - 12 * 3600  # far from midnight
+    await stored.write([Rank(f"e{n}", morning + 30 * n, best=0.5) for n in range(3 * 120)])
     for minute in range(0, 3 * 60 + 2):
-        await stored.run(T0 + 60 * minute + 50)
+        await stored.run(morning + 60 * minute + 50)
 
     folds = [path for path in stored.paths if ".minutes" in path or ".actions" in path]
     assert stored.counters["series.folds"] == 3
