@@ -45,9 +45,11 @@ async def traffic(rate: int, linger: int, seconds: float, requests: Counter[str]
         event_id = uuid.UUID(int=rng.getrandbits(128)).hex
         loop = await app.loops.named("default")
         await app.ranker.rank(loop, body(request, event_id))
+        app.answers.count(loop.id, "rank", 201)
         await asyncio.sleep(rng.expovariate(1 / 60))
         loop = await app.loops.named("default")
         await app.observer.observe(loop.id, loop.waits, event_id, "r", None, rng.random())
+        app.answers.count(loop.id, "reward", 204)
 
     async def timers() -> None:
         while True:

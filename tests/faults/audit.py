@@ -31,6 +31,7 @@ from shared.loops.settings import Loop
 from shared.storage import Row
 from shared.storage.azure import AzureStorage
 from tests.faults.fleet import Fleet
+from tests.faults.leavings import check_series
 from tests.faults.load import wait_until
 from tests.faults.traffic import Traffic
 
@@ -304,6 +305,7 @@ async def audit(storage: str, traffic: Traffic, pruned: bool = False, killed: bo
         judged.check_rewards(traffic)
         if not pruned:
             await judged.check_windows()
+        await check_series(azure.blobs, loop, checkpoint)
         await judged.check_versions()
         await judged.check_model()
         assert judged.found.rewarded > 0

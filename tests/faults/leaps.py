@@ -30,7 +30,7 @@ from tests.faults.audit import Audit
 from tests.faults.fleet import Fleet
 from tests.faults.forgetful import Forgetful
 from tests.faults.gate import Fault
-from tests.faults.leavings import check_erased, check_forgotten, check_hours, check_mail, check_thinned
+from tests.faults.leavings import check_erased, check_forgotten, check_hours, check_mail, check_series, check_thinned
 from tests.faults.load import HEADERS, wait_until
 from tests.faults.points import Point
 from tests.faults.storm import HANGS, PATIENCE, Kind, Storm
@@ -215,6 +215,7 @@ class Leaps(Storm):
         else:
             await judged.check_versions()
         await judged.check_model()
+        found["days"] = await check_series(azure.blobs, loop, checkpoint)
         found["rows"] = await check_hours(azure.blobs, loop, judged.lines(), judged.observed())
         assert judged.found.rewarded
         return found + Counter(vars(judged.found))

@@ -16,11 +16,14 @@ from shared.learning import registry
 from shared.learning.rebuild import Rebuilder
 from shared.learning.registry import MODEL
 from shared.log import checkpoint as checkpoints
-from shared.log import erasures, hours, index, joined, merged, parts, rows, slices
+from shared.log import erasures, hours, index, joined, merged, parts, rows, series, slices
 from shared.log.buckets import EARLY, bucket_of, day_of
+from shared.log.checkpoint import Checkpoint
+from shared.log.day import MinuteDay
 from shared.log.erasure import NOTHING
 from shared.log.late import HORIZON
 from shared.log.merged import DAY
+from shared.log.minutes import days_of
 from shared.log.parts import HOUR
 from shared.log.records import Observed, decode_observed, digest_of
 from shared.log.slices import MAIL, RANKS
@@ -28,6 +31,7 @@ from shared.log.subject import Subjects
 from shared.loops.settings import Loop
 from shared.storage import Blobs, Tables
 from tests.faults.forgetful import Forgetful
+from tests.faults.old import LONG_AGO
 from tests.stored import everything
 
 
@@ -51,6 +55,21 @@ async def check_erased(tables: Tables, blobs: Blobs, loop: Loop, traffic: Forget
         assert record.kind == ("subject" if name in traffic.forgotten else "event")
         assert name.encode() not in repr(record).encode()
     return len(traffic.records)
+
+
+async def check_series(blobs: Blobs, loop: Loop, checkpoint: Checkpoint) -> int:
+    """Every event of the joined log was counted once, and nothing else was. How many days there are."""
+    names = [name for name in await blobs.names(f"loops/{loop.id}/series/") if name.endswith(".minutes")]
+    starts = [datetime.strptime(name[-16:-8] + "+0000", "%Y%m%d%z").timestamp() for name in names]
+    ahead = checkpoint.ahead.parts if checkpoint.ahead else []
+    held = {int(start) for start in starts if start > LONG_AGO} | {day for part in ahead for day in days_of(part)}
+    counters = Counters()
+    days = await series.Series(blobs, counters).read(MinuteDay, loop.id, sorted(held))
+    whole = [series.completed(day, checkpoint.ahead, checkpoint.cleared) for day in days]
+    counted = sum(day.column(name).sum() for day in whole for name in ("events", "held", "inactiveEvents"))
+    assert counted == checkpoint.events, "events that were counted twice, or not at all"
+    assert not counters["series.damaged"]
+    return len(days)
 
 
 async def check_mail(blobs: Blobs, loop: Loop, traffic: Forgetful) -> int:

@@ -6,7 +6,8 @@ import msgspec
 
 from shared.learning import thinning
 from shared.log import checkpoint as checkpoints
-from shared.log import joined, retention, rows
+from shared.log import joined, retention, rows, series
+from shared.log.day import MinuteDay
 from shared.log.joined import Window
 from shared.log.records import Observed, encode_observed
 from shared.loops import deployment as deployments
@@ -34,6 +35,8 @@ async def leave_something_old(storage: str) -> None:
             with contextlib.suppress(Conflict):
                 await checkpoints.save(azure.blobs, loop_id, checkpoint, etag)
         await joined.write(azure.blobs, loop_id, Window(LONG_AGO, LONG_AGO + 5), joined.OBSERVATIONS, [line])
+        with contextlib.suppress(Conflict):
+            await azure.blobs.put(series.path(loop_id, LONG_AGO, MinuteDay), b"old")
         for stream in ("rank", "obs"):
             table = rows.table_name(stream, loop_id, "20200101")
             await azure.tables.put(table, {"PartitionKey": f"00_{LONG_AGO}", "RowKey": "w"})

@@ -32,7 +32,7 @@ from localhost.azurite import ROOT, die_with_parent
 from localhost.ncrontab import Schedule
 from shared.clock import StorageClock
 from shared.learning import trainer
-from shared.log import joiner, journal, rows
+from shared.log import answers, joiner, journal, rows, series
 from shared.storage.azure import AzureStorage
 from shared.storage.azure.calls import Count
 from tests.faults.gate import Fault, Gate, gated_blobs, gated_queues, gated_tables
@@ -190,6 +190,9 @@ def _arrange(gate: Gate, ahead: float) -> None:
     joiner.MAX_EVENTS = 40
     joiner.EARLY = 15  # type: ignore[attr-defined]  # of which no client comes near: rows are pruned behind it
     trainer.MAX_EVENTS = 120
+    series.MOST_MINUTES = 1
+    answers.MINUTE = 1  # type: ignore[attr-defined]
+    answers._SPREAD, answers.GIVE_UP, answers._OPEN = 0.0, 4, 6
     for module in (journal, rows):
         module.CAPACITY = 3000  # type: ignore[attr-defined]
     shared.sweep._SWEEP = 1.0
