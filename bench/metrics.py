@@ -64,7 +64,7 @@ class Counted(MemoryBlobs):
 async def month(draw: Draw, without: tuple[str, ...]) -> tuple[Counted, App, Call]:
     """An app with a loop that had traffic in each minute of a month."""
     blobs, tables, counters = Counted(), MemoryTables(lambda: NOW), Counters()
-    app = App(Config("", None), tables, blobs)
+    app = App(Config("", ""), tables, blobs)
     app.clock.local = lambda: NOW
     loop = await app.loops.named("default")
     series, chance = Series(blobs, counters), random.Random(3)

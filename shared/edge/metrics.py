@@ -65,23 +65,26 @@ MEASURES: Final = {
     "emptySlots": "Slots for which earlier ones had left no action.",
 }
 """What is told of each step, and what it is."""
-_TOLD = {
-    "ok": "Done.",
-    "refused": "Refused, but for those that are limited (4xx).",
-    "limited": "Turned away to be repeated (429, 503).",
-    "failed": "Failed (500 and more).",
-}
 
-
-def _numbers(names: Mapping[str, str], whole: bool | None = None) -> list[tuple[str, Any]]:
-    kinds = {name: int if (is_count(name) if whole is None else whole) else float for name in names}
-    return [(name, Annotated[list[kinds[name]], Meta(description=text)]) for name, text in names.items()]  # type: ignore[valid-type]
-
-
-MinuteSeries = msgspec.defstruct("MinuteSeries", _numbers(MEASURES))
+MinuteSeries = msgspec.defstruct(
+    "MinuteSeries",
+    [
+        (name, Annotated[list[int] if is_count(name) else list[float], Meta(description=text)])
+        for name, text in MEASURES.items()
+    ],
+)
 """The measures, one number a step."""
-CallSeries = msgspec.defstruct("CallSeries", _numbers(_TOLD, whole=True))
-"""The calls of a kind by what they were answered, one number a step."""
+
+
+class CallSeries(msgspec.Struct):
+    """The calls of a kind by what they were answered, one number a step."""
+
+    ok: Annotated[list[int], Meta(description="Done.")]
+    refused: Annotated[list[int], Meta(description="Refused, but for those that are limited (4xx).")]
+    limited: Annotated[list[int], Meta(description="Turned away to be repeated (429, 503).")]
+    failed: Annotated[list[int], Meta(description="Failed (500 and more).")]
+
+
 _Instant = Annotated[str, Meta(examples=["2026-01-31T00:00:00Z"])]
 
 
@@ -98,7 +101,7 @@ class MetricsContract(msgspec.Struct):
     series: MinuteSeries  # type: ignore[valid-type]
     calls: Annotated[
         dict[str, CallSeries], Meta(description="By kind: rank, reward, activate; in the minute of the answer.")
-    ]  # type: ignore[valid-type]
+    ]
 
 
 @dataclass(frozen=True, slots=True)

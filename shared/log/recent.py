@@ -134,4 +134,4 @@ def _ranked(lines: Iterable[bytes], erased: Erased) -> list[Latest]:
 
 
 def _observed(lines: Iterable[bytes], erased: Erased) -> list[Latest]:
-    return sorted(erased.observations(readable(decode_observed, lines)), key=lambda o: o.t)  # type: ignore[return-value]
+    return [*sorted(erased.observations(readable(decode_observed, lines)), key=lambda o: o.t)]

@@ -25,9 +25,10 @@ from shared.learning.registry import Version
 from shared.learning.shaping import Shaping, cause
 from shared.learning.trainer import Trainer
 from shared.log import joined
-from shared.log.join import Rules, decode_events, join, relabel
+from shared.log.join import Rules, decode_events, join
 from shared.log.joined import Window
 from shared.log.records import APPRENTICE, ONLINE, Observed
+from shared.log.relabel import relabel
 from shared.loops import policy
 from shared.storage import StorageError, Unavailable
 from shared.storage.memory import MemoryBlobs

@@ -11,10 +11,13 @@ import pytest
 
 from shared.log import hours, joined, merged, parts, retention
 from shared.log.buckets import Waits
+from shared.log.day import LATE as LATE_REWARDS
+from shared.log.day import UNKNOWN, MinuteDay
 from shared.log.erasure import Erased, Erasure
 from shared.log.join import LoopRules
 from shared.log.joined import Window
 from shared.log.records import digest_of
+from shared.log.series import Series
 from shared.storage import Blobs, Conflict, StorageError, Unavailable
 from tests.hourly import DAY, HOUR, MIDNIGHT, WAITS, Hourly, names
 from tests.journalled import LOOP, Obs, Rank, Record
@@ -176,6 +179,8 @@ async def test_late_and_unknown_rewards_are_kept_and_marked(log: Hourly) -> None
     progress = await log.progress()
     assert (progress.late, progress.unknown) == (3, 3), "rewards alone"
     assert (log.counters["log.late"], log.counters["log.unknown"]) == (3, 3)
+    days = await Series(log.blobs, log.counters).read(MinuteDay, LOOP, [MIDNIGHT - DAY, MIDNIGHT, MIDNIGHT + DAY])
+    assert [sum(day.column(name).sum() for day in days) for name in (LATE_REWARDS, UNKNOWN)] == [3, 3]
 
 
 async def test_events_in_windows_of_the_first_release_are_known(log: Hourly) -> None:

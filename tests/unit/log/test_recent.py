@@ -115,15 +115,15 @@ async def test_events_of_slots_and_of_joined_lines_hold_what_was_decided() -> No
     log = Log()
     await log.write(SlotRank("e", T0 + 1), Rank("f", T0 + 2, chosen=2, p=0.25))
 
-    for _ in range(2):
+    for joined in (False, True):
         one, slots = await recent.latest(log.tables, log.blobs, LOOP, 50, T0 + 20_000)
         assert isinstance(one, Ranking)
         assert isinstance(slots, Ranking)
         assert (one.entry.order[0], one.entry.probabilities[0]) == (3, 0.25)
         assert slots.entry.outcomes
         assert [outcome.id for outcome in slots.entry.outcomes] == ["top", "side"]
+        assert (one.window is not None) is joined
         await log.join(T0 + 10_000)
-    assert one.window is not None
 
 
 async def test_a_bucket_that_holds_very_much_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:

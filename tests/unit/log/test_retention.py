@@ -171,7 +171,9 @@ async def test_a_cleared_log_is_gone_and_its_totals_stay(log: Log) -> None:
 
     assert await log.starts() == []
     assert await log.starts(OTHER) == [T0]
-    gone = Checkpoint(watermark=T0 + 305, since=T0 + 305, shards=[0, 2], events=7, rewarded=3, retries=1)
+    gone = Checkpoint(
+        watermark=T0 + 305, since=T0 + 305, cleared=T0 + 305, shards=[0, 2], events=7, rewarded=3, retries=1
+    )
     assert await log.checkpoint() == gone
     assert await retention.properties(log.blobs, LOOP) == {}
     assert await log.learned() == 0
@@ -421,9 +423,10 @@ async def test_a_day_of_a_long_log_costs_a_few_looks(log: Log) -> None:
 
     assert await log.expire(390, MIDNIGHT + 401.0 * DAY) == 1
 
-    # Year, month and day folders, that day's blobs; the journal's two kinds of tables, and of blobs; slices; Parquet's.
+    # Year, month and day folders, that day's blobs; the journal's two kinds of tables, and of blobs; those of calls;
+    # slices; sums.
     assert Counter(log.calls)["folders"] == 3 + 2
-    assert Counter(log.calls)["names"] == 1 + 4 + 1
+    assert Counter(log.calls)["names"] == 1 + 4 + 1 + 1 + 1
     assert len(log.calls) < 16
 
 
