@@ -118,11 +118,6 @@ class MinuteDay:
             joined = not ("." in name or name in (LATE, UNKNOWN))
             column[: LENGTH if joined and self.through <= before else gone] = 0.0
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was counted in it."""
-        return not any(column.any() for column in self.columns.values())
-
 
 class ActionDay(msgspec.Struct):
     """What a day's actions have earned.

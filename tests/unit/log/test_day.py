@@ -104,6 +104,9 @@ def test_a_damaged_day_is_known_to_be(cut: int) -> None:
         ActionDay.decode(START, ActionDay(START, 5, {START: {"a": (1, 1.0, 1.0)}}).encode()[: min(cut, 5)])
     with pytest.raises(Damaged):
         MinuteDay.decode(START, zstandard.compress(b'{"through":"'))
+    columns = b'{"through":0,"calls":0,"hours":0,"counts":["events"],"sums":[]}'
+    with pytest.raises(Damaged, match="1 columns"):
+        MinuteDay.decode(START, zstandard.compress(columns + b"\n" + b"\0" * 5759))
 
 
 def test_a_day_of_a_later_release_is_none_of_ours() -> None:
