@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from shared.log import activity, hours, rows, slices
+from shared.log import activity, answers, hours, rows, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
 from shared.loops import deployment as deployments
@@ -24,6 +24,8 @@ from shared.storage import Blob, Blobs, Row, Tables, documents
 
 TRIES = 5
 """Times that a loop's copy is begun, or a part of it: something may be deleted from under it, or a setting change."""
+_STREAMS = ("rank", "obs", answers.STREAM)
+"""What has tables of a loop's own."""
 _AT_ONCE = 32
 """Rows or blobs that are copied at a time."""
 _MARK = re.compile(r"loops/[0-9a-f]{32}/(?:models/)?[^/]+\.json")
@@ -95,7 +97,7 @@ class Copy:
         for _ in range(TRIES):
             before, copied = await self._state(loop_id), self._rows
             marks = await self._marks(loop_id)
-            for stream in ("rank", "obs"):
+            for stream in _STREAMS:
                 for table in await self._source.tables.names(rows.table_name(stream, loop_id, "")):
                     await self._table(table)
             for span in (await activity.noted(self._source.tables)).get(loop_id, []):
@@ -141,7 +143,7 @@ class Copy:
         return found
 
     async def _table(self, table: str) -> None:
-        """Copy a table of the journal, and the blobs of what its rows could not hold."""
+        """Copy a table of the journal, or of the counts of calls, and the blobs of what its rows could not hold."""
 
         async def copy(row: Row) -> None:
             if "b" in row:
@@ -217,7 +219,7 @@ class Copy:
         for path in [path for path in self._sizes if loop_id in path]:
             await self._target.blobs.delete(path)
             del self._sizes[path]
-        for stream in ("rank", "obs"):
+        for stream in _STREAMS:
             for table in await self._target.tables.names(rows.table_name(stream, loop_id, "")):
                 async for row, _ in self._target.tables.query(table, ("", "~"), ("PartitionKey", "RowKey")):
                     # Not the table: Azure would refuse to make another one of its name for a while.
