@@ -31,7 +31,11 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
     **{name: (name,) for name in ("page.js", "core.js", "parts.js")},
     **{
         f"views/{name}.js": (f"views/{name}.js",)
-        for name in ("now", "setup", "evaluations", "features", "models", "events", "try")
+        for name in (
+            *("now", "setup", "evaluations", "features", "models", "events", "try"),
+            *(f"setup-{part}" for part in ("clear", "form", "holdback", "jobs", "keys", "limits", "loops", "mode")),
+            *(f"setup-{part}" for part in ("options", "policy", "rules", "service")),
+        )
     },
 }
 """The files that are made of which others, by the name below `page/`."""

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from localhost.azurite import Azurite
 from localhost.setup import BROWSERS
 from tests.ui.deployment import Deployment
 
+expect.set_options(timeout=30_000)  # generous: it only bounds how long a broken test hangs
 EVENTS: Final = 400
 WIDE, NARROW = 1200, 390
 _AXE: Final = Path(__file__).parent / "js" / "node_modules" / "axe-core" / "axe.min.js"

@@ -152,9 +152,46 @@ export function go(view, state = {}, { replace = false } = {}) {
 export function useHash() {
   const [shown, setShown] = useState(readHash);
   useEffect(() => {
-    const read = () => setShown(readHash());
+    let here = location.hash;
+    let { view } = readHash();
+    const read = () => {
+      const [next, wanted] = [readHash(), location.hash];
+      if (next.view !== view && guard.unsaved) {
+        history.pushState(null, "", location.pathname + here);
+        leave(() => (location.hash = wanted));
+        return;
+      }
+      [here, view] = [wanted, next.view];
+      setShown(next);
+    };
     addEventListener("hashchange", read);
     return () => removeEventListener("hashchange", read);
   }, []);
   return shown;
+}
+
+/** Whether there is what would be lost with the view, and how the page asks before it is: `ask(go)` calls `go` or not. */
+export const guard = { unsaved: false, ask: (go) => go() };
+
+/** Do what leaves the view, once whoever has unsaved changes there agrees. */
+export function leave(go) {
+  const gone = () => {
+    guard.unsaved = false;
+    go();
+  };
+  if (guard.unsaved) guard.ask(gone);
+  else gone();
+}
+
+/** For a view that has changes which are not saved yet: leaving it, or the page, asks first. */
+export function useUnsaved(unsaved) {
+  useEffect(() => {
+    guard.unsaved = unsaved;
+    const stay = (event) => guard.unsaved && event.preventDefault();
+    addEventListener("beforeunload", stay);
+    return () => {
+      guard.unsaved = false;
+      removeEventListener("beforeunload", stay);
+    };
+  }, [unsaved]);
 }

@@ -1,7 +1,7 @@
 // Turns a key into the page of a loop: signing in, the way from view to view, light and dark.
 
 import { html, render, useEffect, useRef, useState } from "/page/preact.js";
-import { ApiFailure, api, go, hashOf, loopOf, pageOf, session, useHash } from "/page/core.js";
+import { ApiFailure, api, go, guard, hashOf, leave, loopOf, pageOf, session, useHash } from "/page/core.js";
 
 const VIEWS = {
   now: "Now",
@@ -20,7 +20,11 @@ function Page() {
   show = (access, said = "") => setShown({ access, said });
   useEffect(() => {
     const follow = () => {
-      if (loopOf(location.pathname) !== session.loop && session.access) open(loopOf(location.pathname));
+      const asked = loopOf(location.pathname);
+      if (asked === session.loop || !session.access) return;
+      if (!guard.unsaved) return void open(asked);
+      history.pushState(null, "", pageOf(session.loop) + location.hash);
+      leave(() => switchTo(asked));
     };
     addEventListener("popstate", follow);
     return () => removeEventListener("popstate", follow);
@@ -97,6 +101,7 @@ function Loop({ access }) {
   const name = view in VIEWS ? view : "now";
   useEffect(() => {
     document.title = `${VIEWS[name]} · ${access.loop} · Rankloop`;
+    document.querySelector("header.top [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [name, access.loop]);
   return html`
     <a class="skip" href="#content" onClick=${toContent}>To the content</a>
@@ -114,10 +119,11 @@ function Loop({ access }) {
       <div class="tools">
         ${!may.manage && html`<span class="badge" title="Whoever opened this page may look, and change nothing.">read only</span>`}
         <${Theme} />
-        <button type="button" class="quiet" onClick=${() => signOut()}>Sign out</button>
+        <button type="button" class="quiet" onClick=${() => leave(signOut)}>Sign out</button>
       </div>
     </header>
     <main id="content" tabindex="-1"><${Shell} key=${name} name=${name} view=${{ loop: access.loop, may, state, go }} /></main>
+    <${Leaving} />
   `;
 }
 
@@ -130,12 +136,45 @@ function Loops({ access }) {
   if (access.loops.length < 2) return html`<span class="loop" title="The loop that is shown">${access.loop}</span>`;
   // Another loop is another page: the key is taken along in memory, so that no address ever holds it.
   const change = (event) => {
-    history.pushState(null, "", pageOf(event.target.value) + location.hash);
-    open(event.target.value);
+    const chosen = event.target.value;
+    event.target.value = access.loop;
+    leave(() => switchTo(chosen));
   };
   return html`<select class="loop" aria-label="Loop" value=${access.loop} onChange=${change}>
     ${access.loops.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
   </select>`;
+}
+
+/** Show another loop, at its own address. */
+export function switchTo(loop) {
+  history.pushState(null, "", pageOf(loop) + location.hash);
+  return open(loop);
+}
+
+/** Asks before a view is left whose changes would be lost. */
+function Leaving() {
+  const dialog = useRef(null);
+  const wanted = useRef(null);
+  useEffect(() => {
+    guard.ask = (next) => {
+      wanted.current = next;
+      dialog.current.showModal();
+    };
+  }, []);
+  const settle = (goes) => {
+    dialog.current.close();
+    if (goes) wanted.current();
+  };
+  return html`<dialog ref=${dialog} aria-labelledby="leaving">
+    <article>
+      <h3 id="leaving">Leave without saving?</h3>
+      <p>There are changes here that are not saved. They are lost when you leave.</p>
+      <footer>
+        <button type="button" class="quiet" onClick=${() => settle(false)}>Stay</button>
+        <button type="button" class="danger" onClick=${() => settle(true)}>Leave</button>
+      </footer>
+    </article>
+  </dialog>`;
 }
 
 function Theme() {

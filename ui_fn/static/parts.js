@@ -166,8 +166,9 @@ export function Field({ label, help, wrong, children }) {
  *
  * label: of the button. title, children: what will happen. word: what must be typed first, where the step cannot be
  * undone. act: async () => void; a failure is shown in the dialog, which stays. disabled: why it may not, in words.
+ * primary: whether the view is there for this step.
  */
-export function Confirm({ label, title, children, word, act, disabled, danger, yes = "Do it" }) {
+export function Confirm({ label, title, children, word, act, disabled, danger, primary, yes = "Do it" }) {
   const dialog = useRef(null);
   const [typed, setTyped] = useState("");
   const [state, setState] = useState({});
@@ -189,7 +190,7 @@ export function Confirm({ label, title, children, word, act, disabled, danger, y
   };
   const id = useId();
   return html`
-    <button type="button" class=${danger ? "danger" : "quiet"} onClick=${ask} disabled=${Boolean(disabled)} title=${disabled || undefined}>
+    <button type="button" class=${primary ? "" : danger ? "danger" : "quiet"} onClick=${ask} disabled=${Boolean(disabled)} title=${disabled || undefined}>
       ${label}
     </button>
     <dialog ref=${dialog} aria-labelledby=${id}>
@@ -214,7 +215,7 @@ export function Confirm({ label, title, children, word, act, disabled, danger, y
 
 /** Why a control may not be used, or "" where it may: for `disabled` and `title`. */
 export const lacks = (may, role) =>
-  may[role] ? "" : `This takes the role Rankloop.${role[0].toUpperCase()}${role.slice(1)}, which your key does not hold.`;
+  may[role] ? "" : `This takes the role Rankloop.${role[0].toUpperCase()}${role.slice(1)}, which you do not hold.`;
 
 // -- charts -----------------------------------------------------------------------------------------------------------
 
