@@ -42,6 +42,7 @@ param settings = {
   OTEL_TRACES_SAMPLER_ARG: readEnvironmentVariable('OTEL_TRACES_SAMPLER_ARG', '')
   RANKLOOP_ENTRA_AUDIENCES: readEnvironmentVariable('RANKLOOP_ENTRA_AUDIENCES', '')
   RANKLOOP_ENTRA_AUTHORITY: readEnvironmentVariable('RANKLOOP_ENTRA_AUTHORITY', '')
+  RANKLOOP_ENTRA_CLIENT: readEnvironmentVariable('RANKLOOP_ENTRA_CLIENT', '')
   RANKLOOP_ENTRA_TENANT: readEnvironmentVariable('RANKLOOP_ENTRA_TENANT', '')
   RANKLOOP_JOIN_SCHEDULE: readEnvironmentVariable('RANKLOOP_JOIN_SCHEDULE', '')
   RANKLOOP_JOURNAL_PRUNE: readEnvironmentVariable('RANKLOOP_JOURNAL_PRUNE', '')

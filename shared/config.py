@@ -18,6 +18,7 @@ MAX_LINGER = 100
 """Milliseconds; each adds to the time of every answer."""
 
 MIRROR_HOSTS = ".blob.core.windows.net"
+_CLIENT = re.compile(r"[A-Za-z0-9-]{1,64}")
 _MIRROR_HOST = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*|http://[a-z0-9.-]+(:\d{1,5})?")
 
 
@@ -45,6 +46,8 @@ class Config:
         entra_tenant: the Microsoft Entra tenant whose bearer tokens count; without one none does.
         entra_audiences: whom such tokens must be made for.
         entra_authority: the address of the Entra cloud.
+        entra_client: the id of the registration by which people sign in to the page; without one they cannot.
+        entra_scope: what the page asks for then.
     """
 
     storage: str
@@ -62,6 +65,8 @@ class Config:
     entra_tenant: str = ""
     entra_audiences: frozenset[str] = frozenset()
     entra_authority: str = "https://login.microsoftonline.com"
+    entra_client: str = ""
+    entra_scope: str = ""
 
 
 def read(environment: Mapping[str, str]) -> Config:
@@ -127,12 +132,19 @@ def _secret(environment: Mapping[str, str], name: str) -> str:
 
 def _entra(environment: Mapping[str, str]) -> dict[str, Any]:
     tenant = environment.get("RANKLOOP_ENTRA_TENANT", "")
-    audiences = frozenset(_list(environment, "RANKLOOP_ENTRA_AUDIENCES"))
+    audiences = _list(environment, "RANKLOOP_ENTRA_AUDIENCES")
+    client = environment.get("RANKLOOP_ENTRA_CLIENT", "")
     if tenant and not audiences:
         raise ConfigError("RANKLOOP_ENTRA_AUDIENCES is not set: tokens of a tenant count for somebody only")
-    found: dict[str, Any] = {"entra_tenant": tenant, "entra_audiences": audiences}
+    found: dict[str, Any] = {"entra_tenant": tenant, "entra_audiences": frozenset(audiences)}
     if authority := environment.get("RANKLOOP_ENTRA_AUTHORITY"):
         found["entra_authority"] = authority
+    if client:
+        if not tenant:
+            raise ConfigError("RANKLOOP_ENTRA_TENANT is not set: RANKLOOP_ENTRA_CLIENT is a registration of a tenant")
+        if not _CLIENT.fullmatch(client):
+            raise ConfigError(f"RANKLOOP_ENTRA_CLIENT must be the id of a registration; it is {client[:64]!r}")
+        found |= {"entra_client": client, "entra_scope": f"{audiences[0]}/.default"}
     return found
 
 

@@ -102,7 +102,7 @@ async def _reply(app: App, req: func.HttpRequest, path: str, parent: str) -> Rep
         if probe := PROBES.get(path.lower().rstrip("/")):
             return await _answer(app, req, path, probe(app))
         if page.has(path):
-            return await _answer(app, req, path, page.reply(path, req.headers))
+            return await _answer(app, req, path, page.reply(path, req.headers, page.sign_in(app.config)))
     try:
         found = find(method, path, req.params)
     except ApiError as e:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -55,6 +55,14 @@ def sign(header: Mapping[str, object], payload: bytes, key: str) -> str:
     """A token with this header and payload, whatever they say; the signature is RS256 by the key of this name."""
     signed = f"{segment(json.dumps(header).encode())}.{segment(payload)}"
     return f"{signed}.{segment(rsa(key).sign(signed.encode(), PKCS1v15(), SHA256()))}"
+
+
+class Answer(NamedTuple):
+    """One response."""
+
+    status: int
+    headers: dict[str, str]
+    body: str = ""
 
 
 class Entra:
@@ -114,6 +122,11 @@ class Entra:
         header = {"typ": "JWT", "alg": "RS256", "kid": kid or key}
         return sign(header, json.dumps(self.claims(*roles, now=now, **changed)).encode(), key)
 
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What a call gets."""
+        document = self.documents().get(path) if method == "GET" else None
+        return Answer(404 if document is None else 200, {"Content-Type": "application/json"}, json.dumps(document))
+
     def start(self) -> Self:
         """Serve, under the same address as before."""
         entra = self
@@ -121,13 +134,16 @@ class Entra:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 entra.asked.append(self.path)
-                document = entra.documents().get(self.path)
-                body = json.dumps(document).encode()
-                self.send_response(404 if document is None else 200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
+                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                answer = entra.answer(self.command, self.path, dict(self.headers.items()), sent)
+                body = answer.body.encode()
+                self.send_response(answer.status)
+                for name, value in {**answer.headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_POST = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 return

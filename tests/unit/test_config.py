@@ -147,6 +147,31 @@ def test_tokens_of_a_tenant_need_an_audience() -> None:
     assert (config.entra_tenant, config.entra_audiences) == ("t", frozenset({"api://a"}))
 
 
+def test_the_page_asks_for_the_first_audience() -> None:
+    audiences = {"RANKLOOP_ENTRA_AUDIENCES": "api://z, https://cognitiveservices.azure.com,api://a"}
+    tenant = {**STORAGE, "RANKLOOP_ENTRA_TENANT": "t", **audiences}
+
+    config = read({**tenant, "RANKLOOP_ENTRA_CLIENT": "0a-F"})
+    assert (config.entra_client, config.entra_scope) == ("0a-F", "api://z/.default")
+    config = read({**tenant, "RANKLOOP_ENTRA_CLIENT": ""})
+    assert (config.entra_client, config.entra_scope) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"RANKLOOP_ENTRA_TENANT": "", "RANKLOOP_ENTRA_CLIENT": "c"}, "RANKLOOP_ENTRA_TENANT is not set"),
+        ({"RANKLOOP_ENTRA_CLIENT": 'c" onload="'}, "RANKLOOP_ENTRA_CLIENT must be the id of a registration"),
+        ({"RANKLOOP_ENTRA_CLIENT": "c" * 65}, "RANKLOOP_ENTRA_CLIENT must be the id of a registration"),
+    ],
+)
+def test_the_page_signs_in_by_a_registration_of_the_tenant(given: dict[str, str], said: str) -> None:
+    tenant = {**STORAGE, "RANKLOOP_ENTRA_TENANT": "t", "RANKLOOP_ENTRA_AUDIENCES": "api://a"}
+
+    with pytest.raises(ConfigError, match=said):
+        read({**tenant, **given})
+
+
 def test_an_authority_of_ones_own_is_read() -> None:
     default = read(STORAGE).entra_authority
 

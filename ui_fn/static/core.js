@@ -3,7 +3,10 @@
 import { useCallback, useEffect, useRef, useState } from "/page/preact.js";
 
 /** Who is signed in. It lives in memory alone: a reload, or closing the page, forgets the key. */
-export const session = { loop: loopOf(location.pathname), key: "", token: null, access: null };
+export const session = { loop: loopOf(location.pathname), key: "", token: null, who: "", access: null };
+
+/** Where people sign in besides with a key, {authority, tenant, client, scope}; undefined where they cannot. */
+export const entra = document.querySelector('meta[name="entra"]')?.dataset;
 
 /** The loop that the page's own address names; the default one has the deployment's address. */
 export function loopOf(path) {
@@ -30,17 +33,20 @@ export class ApiFailure extends Error {
  *
  * path: below `rankloop/v1/`, or one that starts with `personalizer/`; each id in it encoded by the caller.
  * options: method; query (an object; members without a value are left out); body (sent as JSON, or as it is where it is
- *   a Blob); headers; raw (true for the Response itself); signal; loop (another one than that which is shown).
+ *   a Blob); headers; raw (true for the Response itself); signal; loop (another one than that which is shown); refused (the
+ *   token that a first try was refused with).
  * Returns the decoded answer, or null for an empty one; throws ApiFailure.
  */
-export async function api(path, { method = "GET", query, body, headers = {}, raw, signal, loop = session.loop } = {}) {
+export async function api(path, options = {}) {
+  const { method = "GET", query, body, headers = {}, raw, signal, loop = session.loop, refused } = options;
   const below = path.startsWith("personalizer/") ? path : `rankloop/v1/${path}`;
   const address = new URL(endpointOf(loop) + below);
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, value);
   }
   const sent = { ...headers };
-  if (session.token) sent.Authorization = `Bearer ${await session.token()}`;
+  const token = await session.token?.(refused);
+  if (token) sent.Authorization = `Bearer ${token}`;
   else sent["Ocp-Apim-Subscription-Key"] = session.key;
   const isFile = body instanceof Blob;
   if (body !== undefined && !isFile) sent["Content-Type"] = "application/json";
@@ -58,6 +64,8 @@ export async function api(path, { method = "GET", query, body, headers = {}, raw
     if (error.name === "AbortError") throw error;
     throw new ApiFailure(0, "NoAnswer", "No answer came: the deployment, or the way to it, is down.");
   }
+  // A token may end before its time: by another clock, or since the person was shut out.
+  if (response.status === 401 && token && !refused && session.access) return api(path, { ...options, refused: token });
   if (!response.ok) throw await failureOf(response);
   if (raw) return response;
   const text = await response.text();

@@ -1,7 +1,7 @@
 // Turns a key into the page of a loop: signing in, the way from view to view, light and dark.
 
 import { html, render, useEffect, useRef, useState } from "/page/preact.js";
-import { ApiFailure, api, go, guard, hashOf, leave, loopOf, pageOf, session, useHash } from "/page/core.js";
+import { ApiFailure, api, entra, go, guard, hashOf, leave, loopOf, pageOf, session, useHash } from "/page/core.js";
 
 const VIEWS = {
   now: "Now",
@@ -14,11 +14,14 @@ const VIEWS = {
 };
 
 let show = () => {};
+/** Whether the page is opened with Entra's answer to a sign-in. */
+const arriving = Boolean(entra) && /^#(?!\/)(.*&)?state=/.test(location.hash);
 
 function Page() {
-  const [shown, setShown] = useState({ access: null, said: "" });
+  const [shown, setShown] = useState({ access: null, said: "", arriving });
   show = (access, said = "") => setShown({ access, said });
   useEffect(() => {
+    if (arriving) arrive();
     const follow = () => {
       const asked = loopOf(location.pathname);
       if (asked === session.loop || !session.access) return;
@@ -29,14 +32,26 @@ function Page() {
     addEventListener("popstate", follow);
     return () => removeEventListener("popstate", follow);
   }, []);
+  if (shown.arriving) return html`<main class="signin"><h1>Rankloop</h1><p aria-busy="true">Signing you in</p></main>`;
   if (!shown.access) return html`<${SignIn} said=${shown.said} />`;
   return html`<${Loop} key=${shown.access.loop} access=${shown.access} />`;
 }
 
-/** Forget the key, and ask for one. */
+/** Forget the key or the tokens, and ask who it is. */
 export function signOut(said = "") {
-  Object.assign(session, { key: "", token: null, access: null });
+  Object.assign(session, { key: "", token: null, who: "", access: null });
   show(null, said);
+}
+
+async function arrive() {
+  try {
+    const { complete } = await import("/page/entra.js");
+    Object.assign(session, await complete(entra, signOut));
+    await open(loopOf(location.pathname));
+  } catch (error) {
+    session.loop = loopOf(location.pathname);
+    signOut(error.message);
+  }
 }
 
 /** Show a loop with the key that there is: another loop, or the same one after its keys or names have changed. */
@@ -75,7 +90,8 @@ function SignIn({ said }) {
       Loop <strong>${session.loop}</strong>. A key of this loop opens it, and so does the deployment's key
       (<code>make run</code> prints it). It is kept in this tab's memory, and forgotten when you close or reload it.
     </p>
-    ${said && html`<p role="status">${said}</p>`}
+    <p role="status" class="warn">${said}</p>
+    ${entra && html`<${ByAccount} failed=${setFailure} />`}
     <form onSubmit=${enter}>
       <label>
         Key
@@ -88,8 +104,16 @@ function SignIn({ said }) {
   </main>`;
 }
 
+function ByAccount({ failed }) {
+  const begin = () => import("/page/entra.js").then((module) => module.begin(entra)).catch(failed);
+  return html`<p><button type="button" onClick=${begin}>Sign in with Microsoft Entra ID</button></p>
+    <p class="muted">Your account opens what its app roles say. Or, with a key:</p>`;
+}
+
 function refused(failure) {
   if (!(failure instanceof ApiFailure)) return String(failure);
+  if (session.token && failure.status === 403) return `${failure.message} Ask whoever runs this deployment to assign it to you.`;
+  if (session.token) return failure.message;
   if (failure.status === 401) return "This is no key of this loop, nor the deployment's.";
   if (failure.status === 404) return `${failure.message} See the address of this page.`;
   return failure.message;
@@ -119,7 +143,7 @@ function Loop({ access }) {
       <div class="tools">
         ${!may.manage && html`<span class="badge" title="Whoever opened this page may look, and change nothing.">read only</span>`}
         <${Theme} />
-        <button type="button" class="quiet" onClick=${() => leave(signOut)}>Sign out</button>
+        <button type="button" class="quiet" title=${session.who ? `Signed in as ${session.who}` : undefined} onClick=${() => leave(signOut)}>Sign out</button>
       </div>
     </header>
     <main id="content" tabindex="-1"><${Shell} key=${name} name=${name} view=${{ loop: access.loop, may, state, go }} /></main>
