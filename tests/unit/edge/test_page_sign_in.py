@@ -81,4 +81,4 @@ async def test_pages_with_and_without_it_are_cached_apart() -> None:
 
     assert len(tags) == 3
     for name in ("page/page.js", "page/entra.js"):
-        assert shown(name, ENTRA)[0] == await shown(name, None)[0]
+        assert (await shown(name, ENTRA))[0] == (await shown(name, None))[0]
