@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -79,8 +80,8 @@ def test_a_browser_is_installed_where_there_is_none(
     commands: list[list[str]] = []
     monkeypatch.setattr(setup, "step", lambda title, command, *rest: commands.append(command))
     monkeypatch.setattr(setup, "BROWSERS", ("no-such-browser",))
-    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
-    monkeypatch.setattr(setup.os, "geteuid", lambda: user)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
 
     setup.set_up("run")
     assert not any("/bin/apt-get" in command for command in commands)
@@ -103,8 +104,8 @@ def test_a_browser_that_cannot_be_installed_is_told_of(
     tools: set[str],
 ) -> None:
     monkeypatch.setattr(setup, "BROWSERS", ("no-such-browser",))
-    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
-    monkeypatch.setattr(setup.os, "geteuid", lambda: user)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in tools else None)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
 
     setup.set_up("dev")
 
