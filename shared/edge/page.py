@@ -40,6 +40,14 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
             *(f"setup-{part}" for part in ("options", "policy", "rules", "service")),
         )
     },
+    **{
+        f"views/evaluations-{part}.js": (f"views/evaluations-{part}.js",)
+        for part in ("apply", "comparison", "course", "history", "list", "report", "start", "weighed", "words")
+    },
+    **{
+        f"views/models-{part}.js": (f"views/models-{part}.js",)
+        for part in ("files", "imports", "renewal", "version", "words")
+    },
 }
 """The files that are made of which others, by the name below `page/`."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
 from localhost.azurite import Azurite
 from localhost.setup import BROWSERS
-from tests.ui.deployment import Deployment
+from tests.ui.deployment import PATIENCE, Deployment
 
 expect.set_options(timeout=30_000)  # generous: it only bounds how long a broken test hangs
 EVENTS: Final = 400
@@ -44,6 +44,7 @@ def chromium() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert found, f"There is no {BROWSERS[0]} here, which the tests of the page drive: run `make setup`, or install it."
     options = [*_OPTIONS, "--no-sandbox"] if os.geteuid() == 0 else list(_OPTIONS)
+    expect.set_options(timeout=1000 * PATIENCE)  # a busy machine is no reason to fail
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=options)
         yield browser
@@ -133,3 +134,20 @@ def obstacles(page: Page) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
+
+
+def sign_in_to_read(page: Page, key: str) -> None:
+    """Open the loop as somebody would whose key may read alone: what is answered of it says no more."""
+
+    def reading(route: Route) -> None:
+        answered = route.fetch()
+        route.fulfill(response=answered, json={**answered.json(), "roles": ["read"]})
+
+    page.route("**/rankloop/v1/access", reading)
+    sign_in(page, key)
+
+
+def assert_clear(page: Page) -> None:
+    """Nothing stands in the way of anybody, and nothing is cut off."""
+    assert obstacles(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is cut off"

@@ -462,3 +462,14 @@ export function Whiskers({ label, rows, format = number, zero = false, reference
     )}
   </div>`;
 }
+
+// -- files ------------------------------------------------------------------------------------------------------------
+
+/** Hand a file to whoever reads the page. */
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
