@@ -15,7 +15,6 @@ from localhost.azurite import Azurite
 from localhost.setup import BROWSERS
 from tests.ui.deployment import PATIENCE, Deployment
 
-expect.set_options(timeout=30_000)  # generous: it only bounds how long a broken test hangs
 EVENTS: Final = 400
 WIDE, NARROW = 1200, 390
 _AXE: Final = Path(__file__).parent / "js" / "node_modules" / "axe-core" / "axe.min.js"
