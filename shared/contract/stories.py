@@ -30,6 +30,10 @@ class ToldRank(msgspec.Struct, rename="camel"):
     model_version: Annotated[str | None, _is("That decided; null where none did.")]
     exploration: Annotated[float | None, _is("That the model was loaded with; null where it was not written down.")]
     seeds: Annotated[list[int], _is("Of the draw; in multi-slot, of each slot's. Where nothing was drawn, of no use.")]
+    draws: Annotated[
+        list[float],
+        _is("What each seed gives, in [0, 1): it falls into the drawn action's step, the most probable one first."),
+    ]
     deferred: Annotated[bool, _is("Whether the event waited for activation.")]
     subject: Annotated[bool, _is("Whether the caller named a subject.")]
     holdback: Annotated[bool, _is("Whether it was held back from the model, for comparison.")]

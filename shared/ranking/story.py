@@ -26,7 +26,7 @@ from shared.log.history import History, Ranking
 from shared.log.inbox import matching
 from shared.log.records import Observed
 from shared.ranking.model_cache import NO_MODEL
-from shared.ranking.sampling import seed, uniform_hash
+from shared.ranking.sampling import seed, uniform, uniform_hash
 
 
 def tell(
@@ -74,12 +74,14 @@ def decider(entry: Entry) -> str | None:
 def _rank(ranking: Ranking, loop_id: str) -> ToldRank:
     entry = ranking.entry
     slots = entries.asked(entry).seeds
+    seeds = [uniform_hash(text) for text in slots] or [seed(entry.event_id, loop_id)]
     return ToldRank(
         time=entry.timestamp,
         mode=entry.mode,
         model_version=decider(entry),
         exploration=entry.epsilon,
-        seeds=[uniform_hash(text) for text in slots] or [seed(entry.event_id, loop_id)],
+        seeds=seeds,
+        draws=[uniform(one) for one in seeds],
         deferred=entry.deferred or entry.inactive,
         subject=entry.subject is not None,
         holdback=entry.holdback,

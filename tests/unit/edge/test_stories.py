@@ -33,6 +33,18 @@ async def test_a_pending_event_is_told(served: InMemory) -> None:
         assert (event["replay"]["answer"], event["replay"]["same"]) == (answer, True)
 
 
+async def test_the_number_that_was_drawn_is_told(served: InMemory) -> None:
+    drawn = set()
+    for n in range(8):
+        await rank(served, f"e{n}")
+        (event,) = (await served.json("GET", f"{PATH}/e{n}"))["events"]
+        (draw,) = event["ranked"]["draws"]
+        chosen = event["decision"]["ranking"][0]
+        assert chosen == {"id": "a" if draw < 0.5 else "b", "probability": 0.5}
+        drawn.add(chosen["id"])
+    assert drawn == {"a", "b"}
+
+
 async def test_what_is_not_there_is_not_found(served: InMemory) -> None:
     await served.make_loop("news")
     await rank(served, "e1")
@@ -40,7 +52,6 @@ async def test_what_is_not_there_is_not_found(served: InMemory) -> None:
     assert await refusal(served("GET", f"{PATH}/e2")) == (404, "ResourceNotFound")
     assert await refusal(served("GET", f"loops/news/{PATH}/e1")) == (404, "ResourceNotFound")
     assert await refusal(served("GET", f"{PATH}/{'x' * 257}")) == (400, "InvalidRequest")
-    assert await refusal(served("GET", f"{PATH}/")) == (400, "InvalidRequest")
 
 
 async def test_too_much_that_is_pending_is_asked_again_later(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
