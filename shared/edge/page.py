@@ -48,6 +48,11 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
         f"views/models-{part}.js": (f"views/models-{part}.js",)
         for part in ("files", "imports", "renewal", "version", "words")
     },
+    **{f"views/events-{part}.js": (f"views/events-{part}.js",) for part in ("draw", "erasure", "story", "why")},
+    **{
+        f"views/try-{part}.js": (f"views/try-{part}.js",)
+        for part in ("call", "learn", "literals", "run", "scenarios", "snippets")
+    },
 }
 """The files that are made of which others, by the name below `page/`."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

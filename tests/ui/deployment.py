@@ -73,6 +73,15 @@ class Deployment:
         changed = {"rewardWaitTime": wait, "modelExportFrequency": export}
         self.call("PUT", path, {**self.call("GET", path, loop=loop), **changed}, loop)
 
+    def decide_slots(self, loop: str) -> None:
+        """Let a loop decide for several slots at a time."""
+        path = "personalizer/v1.1-preview.3/configurations"
+        held = self.call("GET", f"{path}/service", loop=loop)
+        self.call("PUT", f"{path}/service", {**held, "isAutoOptimizationEnabled": False}, loop)
+        policy = self.call("GET", f"{path}/policy", loop=loop)
+        arguments = policy["arguments"].replace("--cb_", "--ccb_", 1)
+        self.call("PUT", f"{path}/policy", {**policy, "arguments": arguments}, loop)
+
     def serve_coffee(self, events: int, loop: str = "default", seed: int = 1, prefix: str = "coffee-") -> list[str]:
         """Rank and reward so many visits, eight at a time; returns their event ids."""
         chance = random.Random(seed)

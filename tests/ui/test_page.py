@@ -122,4 +122,5 @@ def test_a_keyboard_is_enough_to_go_from_view_to_view(open_page: OpenPage) -> No
 
 def settled(page: Page) -> None:
     """Wait until nothing is loading."""
-    page.wait_for_function("document.querySelector('main h2') && !document.querySelector('main [aria-busy=true]')")
+    expect(page.locator("main h2").first).to_be_visible()
+    expect(page.locator("main [aria-busy=true]")).to_have_count(0)

@@ -20,11 +20,14 @@ export const pageOf = (loop) => (loop === "default" ? "/" : `/loops/${encodeURIC
 /** The address that SDKs are given for a loop, with a slash at its end. */
 export const endpointOf = (loop) => location.origin + pageOf(loop);
 
-/** A refusal or a fault, as the API tells it. `status` is 0 where no answer came at all. */
+/**
+ * A refusal or a fault, as the API tells it. `status` is 0 where no answer came at all; `retryAfter` are the seconds after
+ * which it may be tried again, where that was said.
+ */
 export class ApiFailure extends Error {
-  constructor(status, code, message, target) {
+  constructor(status, code, message, target, retryAfter) {
     super(message);
-    Object.assign(this, { status, code, target });
+    Object.assign(this, { status, code, target, retryAfter });
   }
 }
 
@@ -33,12 +36,12 @@ export class ApiFailure extends Error {
  *
  * path: below `rankloop/v1/`, or one that starts with `personalizer/`; each id in it encoded by the caller.
  * options: method; query (an object; members without a value are left out); body (sent as JSON, or as it is where it is
- *   a Blob); headers; raw (true for the Response itself); signal; loop (another one than that which is shown); refused (the
- *   token that a first try was refused with).
+ *   a Blob); headers; raw (true for the Response itself); signal; keepalive (true for a call that is to outlive the page);
+ *   loop (another one than that which is shown); refused (the token that a first try was refused with).
  * Returns the decoded answer, or null for an empty one; throws ApiFailure.
  */
 export async function api(path, options = {}) {
-  const { method = "GET", query, body, headers = {}, raw, signal, loop = session.loop, refused } = options;
+  const { method = "GET", query, body, headers = {}, raw, signal, keepalive, loop = session.loop, refused } = options;
   const below = path.startsWith("personalizer/") ? path : `rankloop/v1/${path}`;
   const address = new URL(endpointOf(loop) + below);
   for (const [name, value] of Object.entries(query ?? {})) {
@@ -57,6 +60,7 @@ export async function api(path, options = {}) {
       headers: sent,
       body: body === undefined || isFile ? body : JSON.stringify(body),
       signal,
+      keepalive,
       cache: "no-store",
       redirect: "error",
     });
@@ -80,8 +84,15 @@ async function failureOf(response) {
     // Not ours: a proxy's, or the host's own.
   }
   const message = told.message || `The answer was ${response.status} ${response.statusText}`.trim();
-  return new ApiFailure(response.status, told.code || response.headers.get("x-ms-error-code"), message, told.target);
+  const retryAfter = Number(response.headers.get("retry-after")) || undefined;
+  return new ApiFailure(response.status, told.code || response.headers.get("x-ms-error-code"), message, told.target, retryAfter);
 }
+
+/**
+ * Where an event is, below `rankloop/v1/`. A slash in its id is encoded twice, for it is read as one all the same
+ * (docs/adr/0005), and what follows it is not taken for a segment of the route.
+ */
+export const eventAt = (id) => `events/${encodeURIComponent(id).replaceAll("%2F", "%252F")}`;
 
 /** Personalizer's latest version of the API, for the query of the paths that take one. */
 export const LATEST = { "api-version": "2022-09-01-preview" };

@@ -37,8 +37,9 @@ function Page() {
   return html`<${Loop} key=${shown.access.loop} access=${shown.access} />`;
 }
 
-/** Forget the key or the tokens, and ask who it is. */
+/** Forget the key or the tokens, and ask who it is; whoever still needs them hears of that before. */
 export function signOut(said = "") {
+  dispatchEvent(new Event("rankloop:leave"));
   Object.assign(session, { key: "", token: null, who: "", access: null });
   show(null, said);
 }
