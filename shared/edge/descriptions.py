@@ -14,7 +14,7 @@ from msgspec import Meta
 from shared.contract.configurations import SERVICE_CONFIGURATIONS, PolicyContract
 from shared.contract.stories import Explanations, Story
 from shared.contract.versions import ALL, Version
-from shared.edge import access, configurations, events, health, limits, loops, models, runs, schemas, stories
+from shared.edge import access, configurations, events, features, health, limits, loops, models, runs, schemas, stories
 from shared.edge.calls import Operation
 
 CHOOSING, CONFIGURATION, EVALUATIONS = "Choosing", "Configuration", "Evaluations"
@@ -216,6 +216,9 @@ DESCRIPTIONS: Final[dict[Operation, Description]] = {
     models.get_model_properties: Description(MODEL, "Get when the model was made", answer=schemas.ModelProperties),
     access.get_access: Description(RANKLOOP, "Get what the caller may do", answer=access.AccessContract),
     health.get_health: Description(RANKLOOP, "Get how far log and model are, and what is amiss", answer=schemas.Health),
+    features.get_features: Description(
+        RANKLOOP, "Get the features that come, and how much they vary", answer=features.FeaturesContract
+    ),
     limits.get_limits: Description(RANKLOOP, "Get how far the loop's settings may go", answer=limits.LimitsContract),
     limits.put_limits: Description(
         RANKLOOP,

@@ -48,6 +48,7 @@ async def get_health(app: App, call: Call) -> Reply:
         {
             "time": app.clock.now(),
             "loopId": loop.id,
+            "learningMode": loop.configuration.learning_mode,
             "rewardWaits": [{"from": since, "seconds": wait} for since, wait in loop.waits.steps],
             "storageAnswers": checkpoint is not None,
             "joinedThrough": checkpoint.watermark if checkpoint else None,
@@ -80,8 +81,7 @@ def _examined(
     """What was found in the log; null where storage is silent."""
     if held is None or checkpoint is None:
         return {"examined": None, "findings": None}
-    if held.generation != checkpoint.generation:  # it may be of what was erased
-        held = Examined()
+    held = held.of(checkpoint.generation)
     whole, trained = held.whole, version.trained_through if version else 0
     return {
         "examined": {"from": whole.start, "through": held.through, "events": whole.events, "of": whole.lines},

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from shared.access.discovery import check_authority, check_tenant
 from shared.config import Config
 from shared.contract.errors import ApiError
+from shared.edge.bundle import bundle
 from shared.edge.calls import Reply
 
 _FOLDER = Path(__file__).resolve().parents[2] / "ui_fn" / "static"
@@ -30,12 +31,14 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
     # Joined, so that the first view takes few requests.
     "page.css": ("vendor/pico-2.1.1.css", "vendor/uplot-1.6.32.css", "page.css"),
     "preact.js": ("vendor/htm-preact-3.1.1.js",),
-    "uplot.js": ("vendor/uplot-1.6.32.js", "vendor/uplot-export.js"),
-    **{name: (name,) for name in ("page.js", "core.js", "parts.js", "entra.js")},
+    "parts.js": ("vendor/uplot-1.6.32.js", "parts.js", "charts.js", "panning.js", "stats.js"),
+    **{name: (name,) for name in ("page.js", "core.js", "entra.js")},
+    "views/now.js": ("views/now-read.js", "views/now.js"),
+    "views/features.js": ("views/features-read.js", "views/features-importance.js", "views/features.js"),
     **{
         f"views/{name}.js": (f"views/{name}.js",)
         for name in (
-            *("now", "setup", "evaluations", "features", "models", "events", "try"),
+            *("setup", "evaluations", "models", "events", "try"),
             *(f"setup-{part}" for part in ("clear", "form", "holdback", "jobs", "keys", "limits", "loops", "mode")),
             *(f"setup-{part}" for part in ("options", "policy", "rules", "service")),
         )
@@ -152,7 +155,8 @@ def _answer(file: _File, headers: Mapping[str, str], policy: str) -> Reply:
 @cache
 def _read(name: str, entra: SignIn | None) -> _File:
     """A file as it is sent: read and packed once a process."""
-    plain = b"".join((_FOLDER / part).read_bytes() for part in FILES[name])
+    parts = [(_FOLDER / part).read_bytes() for part in FILES[name]]
+    plain = bundle(parts, f"/{_FILES}{name}") if len(parts) > 1 and name.endswith(".js") else b"".join(parts)
     if entra is not None:
         told = " ".join(f'data-{key}="{html.escape(value)}"' for key, value in entra._asdict().items())
         plain = plain.replace(_HEAD_END, f'  <meta name="entra" {told} />\n  '.encode() + _HEAD_END)

@@ -167,13 +167,11 @@ class Finding(msgspec.Struct):
 
 
 class Health(msgspec.Struct, rename="camel"):
-    """How far the log and the model are; null where storage is silent.
-
-    What the answering instance has counted, over all loops, is told to the owner of the deployment.
-    """
+    """How far log and model are; null where storage is silent. Only the owner is told what the instance has counted."""
 
     time: Annotated[float, Meta(description="The storage's, in seconds since the epoch.")]
     loop_id: str
+    learning_mode: Annotated[str, Meta(description="Online, Apprentice or LoggingOnly.")]
     reward_waits: list[RewardWait]
     storage_answers: bool
     joined_through: int | None

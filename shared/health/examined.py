@@ -75,6 +75,10 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
         """Both tallies as one."""
         return tally.merge(self.before, self.latest)
 
+    def of(self, generation: int) -> Examined:
+        """The same; nothing where the log is of another generation by now, since it may be of what was erased."""
+        return self if self.generation == generation else Examined()
+
     def with_window(self, found: Tally) -> Examined:
         """The same with the tally of one more window."""
         before, latest = self.before, self.latest

@@ -7,6 +7,7 @@ that few events have is not told, since it may be data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from shared.health import distinct
 from shared.health.catalogue import ENOUGH, Finding, finding
@@ -18,16 +19,38 @@ _NEW = 0.3
 """Distinct values to values, from which on a feature is an id: each comes three times or so."""
 _SHOWN = 20
 """Features that are told of one kind."""
+_Named = list[tuple[str, Feature]]
+
+
+class Told(NamedTuple):
+    """A feature that may be told by name.
+
+    Attributes:
+        path: names it.
+        counted: what was counted of it.
+        of: how many contexts, actions or slots might have it.
+        codes: of the findings about it.
+    """
+
+    path: str
+    counted: Feature
+    of: int
+    codes: list[str]
+
+
+def told(counted: Features) -> list[Told]:
+    """The features that many events have, the commonest first."""
+    flagged = {code: {path for path, _ in found} for code, found in _flagged(counted).items()}
+    return [
+        Told(path, feature, _of(path, counted), [code for code, paths in flagged.items() if path in paths])
+        for path, feature in sorted(_common(counted).items(), key=lambda item: (-item[1].seen, item[0]))
+    ]
 
 
 def of_features(counted: Features) -> Iterator[Finding]:
     """The findings about features."""
-    named = {
-        path: feature
-        for path, feature in counted.named.items()
-        if feature.seen >= max(ENOUGH, _COMMON * _of(path, counted))
-    }
-    for path, feature in _worst(named, _new, _NEW):
+    flagged = {code: found[:_SHOWN] for code, found in _flagged(counted).items()}
+    for path, feature in flagged["valuesAreIds"]:
         different = distinct.estimate(feature.distinct)
         yield finding(
             "valuesAreIds",
@@ -35,7 +58,7 @@ def of_features(counted: Features) -> Iterator[Finding]:
             values=feature.texts,
             distinct=different,
         )
-    for path, feature in _worst(named, lambda feature: feature.large / feature.seen, _COMMON):
+    for path, feature in flagged["numbersLarge"]:
         yield finding(
             "numbersLarge",
             f"{_name(path)} is beyond a million in {feature.large} of {feature.seen}.",
@@ -51,17 +74,36 @@ def of_features(counted: Features) -> Iterator[Finding]:
                 seen=seen,
                 names=names,
             )
+    for path, feature in flagged["featureConstant"]:
+        always = "is empty, 0 or false" if feature.empty == feature.seen else "has the same value"
+        yield finding("featureConstant", f"{_name(path)} {always} in all of {feature.seen}.", seen=feature.seen)
+
+
+def _common(counted: Features) -> dict[str, Feature]:
+    """The features that are told by name."""
+    return {
+        path: feature
+        for path, feature in counted.named.items()
+        if feature.seen >= max(ENOUGH, _COMMON * _of(path, counted))
+    }
+
+
+def _flagged(counted: Features) -> dict[str, _Named]:
+    """Features by the code of what was found of them, the worst first."""
+    named = _common(counted)
     constant = {path: feature for path, feature in named.items() if _constant(path, feature, counted)}
-    if len(constant) < len(named):
-        for path, feature in _worst(constant, lambda feature: feature.seen, 0.0):
-            always = "is empty, 0 or false" if feature.empty == feature.seen else "has the same value"
-            yield finding("featureConstant", f"{_name(path)} {always} in all of {feature.seen}.", seen=feature.seen)
+    return {
+        "valuesAreIds": _worst(named, _new, _NEW),
+        "numbersLarge": _worst(named, lambda feature: feature.large / feature.seen, _COMMON),
+        # where nothing varies, it is the traffic that is all alike
+        "featureConstant": _worst(constant, lambda feature: feature.seen, 0.0) if len(constant) < len(named) else [],
+    }
 
 
-def _worst(named: dict[str, Feature], measure: Callable[[Feature], float], least: float) -> list[tuple[str, Feature]]:
+def _worst(named: dict[str, Feature], measure: Callable[[Feature], float], least: float) -> _Named:
     """Those features that measure so much at least, by path, the worst first."""
     found = [item for item in named.items() if measure(item[1]) >= least]
-    return sorted(found, key=lambda item: -measure(item[1]))[:_SHOWN]
+    return sorted(found, key=lambda item: -measure(item[1]))
 
 
 def _new(feature: Feature) -> float:

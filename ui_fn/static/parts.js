@@ -1,7 +1,6 @@
-// Turns data into what all views are made of: states, forms, tables, figures and charts.
+// Turns data into what all views are made of: numbers, states, forms, tables and figures.
 
-import { html, useEffect, useMemo, useRef, useState } from "/page/preact.js";
-import uPlot from "/page/uplot.js";
+import { html, useMemo, useRef, useState } from "/page/preact.js";
 
 // -- numbers and times ------------------------------------------------------------------------------------------------
 
@@ -217,248 +216,11 @@ export function Confirm({ label, title, children, word, act, disabled, danger, p
 export const lacks = (may, role) =>
   may[role] ? "" : `This takes the role Rankloop.${role[0].toUpperCase()}${role.slice(1)}, which you do not hold.`;
 
-// -- charts -----------------------------------------------------------------------------------------------------------
-
-/** The colours of series, in order: they are told apart in both themes, and by those who do not see red and green. */
-const PALETTE = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6"];
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/**
- * A chart over time.
- *
- * label: what it shows, for those who do not see it. times: seconds since the epoch, rising.
- * series: [{label, values, low, high, dash, stepped}], where `low` and `high` are the ends of intervals.
- * marks: [{time, label}], drawn as vertical lines. ranges: [{low, high, label}], drawn as horizontal bands.
- * min, max: of the value axis, where they are given. format: (value) => text. height: in pixels.
- * Drag pans, the wheel and + and - zoom, a double click and 0 show all, arrows pan.
- */
-export function TimeChart({ label, times, series, marks = [], ranges = [], min, max, format = number, height = 260 }) {
-  const place = useRef(null);
-  const [themed, setThemed] = useState(0);
-  useEffect(() => {
-    const turn = () => setThemed((n) => n + 1);
-    const query = matchMedia("(prefers-color-scheme: dark)");
-    addEventListener("rankloop:theme", turn);
-    query.addEventListener("change", turn);
-    return () => {
-      removeEventListener("rankloop:theme", turn);
-      query.removeEventListener("change", turn);
-    };
-  }, []);
-  const columns = useMemo(() => {
-    const found = [times];
-    for (const one of series) {
-      found.push(one.values);
-      if (one.low) found.push(one.high, one.low);
-    }
-    return found;
-  }, [times, series]);
-  useEffect(() => {
-    const plot = new uPlot(optionsOf({ series, marks, ranges, min, max, format, height, width: place.current.clientWidth }), columns, place.current);
-    const undo = panning(plot, times);
-    const sized = new ResizeObserver(() => plot.setSize({ width: place.current.clientWidth, height }));
-    sized.observe(place.current);
-    return () => {
-      sized.disconnect();
-      undo();
-      plot.destroy();
-    };
-  }, [columns, marks, ranges, themed]);
-  return html`<figure class="chart">
-    <figcaption>${label}</figcaption>
-    <div ref=${place} class="plot" role="img" aria-label=${told(label, times, series, format)} tabindex="0"></div>
-  </figure>`;
-}
-
-function told(label, times, series, format) {
-  const latest = series.map((one) => {
-    const at = one.values.findLastIndex((value) => value !== null && value !== undefined);
-    return `${one.label}: ${at < 0 ? "nothing yet" : `${format(one.values[at])} at the end`}`;
-  });
-  return `${label}. ${times.length ? latest.join("; ") : "Nothing yet"}.`;
-}
-
-function optionsOf({ series, marks, ranges, min, max, format, height, width }) {
-  const axis = { stroke: colour("--pico-muted-color"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
-  const lines = [{}];
-  const bands = [];
-  series.forEach((one, index) => {
-    const stroke = colour(PALETTE[index % PALETTE.length]);
-    lines.push({
-      label: one.label,
-      stroke,
-      width: 2,
-      dash: one.dash,
-      spanGaps: true,
-      points: { show: false },
-      paths: one.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
-      value: (_, value, __, at) => withInterval(one, value, at, format),
-    });
-    if (one.low) {
-      const at = lines.length;
-      for (const end of ["high", "low"]) {
-        lines.push({ label: `${one.label}, ${end}`, class: "interval", stroke: "transparent", width: 0, points: { show: false }, spanGaps: true });
-      }
-      bands.push({ series: [at, at + 1], fill: `${stroke}33` });
-    }
-  });
-  return {
-    width,
-    height,
-    series: lines,
-    bands,
-    cursor: { drag: { x: false, y: false, setScale: false } },
-    legend: { live: true },
-    scales: { x: { time: true }, y: { range: (_, low, high) => rangeOf(low, high, min, max) } },
-    axes: [{ ...axis }, { ...axis, size: 64, values: (_, values) => values.map((value) => format(value)) }],
-    hooks: { drawClear: [(plot) => drawRanges(plot, ranges)], draw: [(plot) => drawMarks(plot, marks)] },
-  };
-}
-
-function withInterval(one, value, at, format) {
-  if (value === null || value === undefined) return NONE;
-  const has = one.low?.[at] !== null && one.low?.[at] !== undefined;
-  return has ? `${format(value)} (${format(one.low[at])} … ${format(one.high[at])})` : format(value);
-}
-
-function rangeOf(low, high, min, max) {
-  const from = min ?? (low === null ? 0 : low);
-  const to = max ?? (high === null ? 1 : high);
-  const room = (to - from || Math.abs(to) || 1) * 0.06;
-  return [min ?? from - room, max ?? to + room];
-}
-
-function drawRanges(plot, ranges) {
-  const { ctx, bbox } = plot;
-  for (const { low, high } of ranges) {
-    const top = plot.valToPos(high, "y", true);
-    const bottom = plot.valToPos(low, "y", true);
-    ctx.fillStyle = colour("--range");
-    ctx.fillRect(bbox.left, Math.max(top, bbox.top), bbox.width, Math.min(bottom, bbox.top + bbox.height) - Math.max(top, bbox.top));
-  }
-}
-
-function drawMarks(plot, marks) {
-  const { ctx, bbox } = plot;
-  ctx.save();
-  ctx.strokeStyle = ctx.fillStyle = colour("--mark");
-  ctx.setLineDash([4, 4]);
-  ctx.font = `${11 * devicePixelRatio}px sans-serif`;
-  ctx.textAlign = "left";
-  let free = -Infinity;
-  for (const { time, label } of marks) {
-    const x = Math.round(plot.valToPos(time, "x", true));
-    if (x < bbox.left || x > bbox.left + bbox.width) continue;
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
-    ctx.stroke();
-    if (label && x > free) {
-      ctx.fillText(label, x + 4, bbox.top + 12 * devicePixelRatio);
-      free = x + ctx.measureText(label).width + 12;
-    }
-  }
-  ctx.restore();
-}
-
-/** Drag, wheel and keys move the span that is shown; drawing keeps to one frame, whatever the pointer does. */
-function panning(plot, times) {
-  if (times.length < 2) return () => {};
-  const [first, last] = [times[0], times[times.length - 1]];
-  const over = plot.over;
-  let wanted = null;
-  let frame = 0;
-  const set = (from, to) => {
-    const span = Math.min(Math.max(to - from, 1), last - first);
-    const start = Math.min(Math.max(from, first), last - span);
-    wanted = { min: start, max: start + span };
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      plot.setScale("x", wanted);
-    });
-  };
-  const shown = () => (frame ? wanted : plot.scales.x);
-  const zoom = (factor, at = 0.5) => {
-    const { min, max } = shown();
-    const centre = min + (max - min) * at;
-    set(centre - (centre - min) * factor, centre + (max - centre) * factor);
-  };
-  let held = null;
-  const down = (event) => {
-    if (event.button) return;
-    held = { x: event.clientX, ...shown() };
-    over.setPointerCapture(event.pointerId);
-  };
-  const move = (event) => {
-    if (!held) return;
-    const by = ((held.x - event.clientX) / over.clientWidth) * (held.max - held.min);
-    set(held.min + by, held.max + by);
-  };
-  const up = () => (held = null);
-  const wheel = (event) => {
-    event.preventDefault();
-    zoom(event.deltaY > 0 ? 1.25 : 0.8, event.offsetX / over.clientWidth);
-  };
-  const whole = () => set(first, last);
-  const key = (event) => {
-    const { min, max } = shown();
-    const step = (max - min) / 10;
-    const acts = {
-      ArrowLeft: () => set(min - step, max - step),
-      ArrowRight: () => set(min + step, max + step),
-      "+": () => zoom(0.8),
-      "-": () => zoom(1.25),
-      0: whole,
-    };
-    if (!acts[event.key]) return;
-    event.preventDefault();
-    acts[event.key]();
-  };
-  const place = plot.root.parentElement;
-  const listened = [
-    [over, "pointerdown", down], [over, "pointermove", move], [over, "pointerup", up], [over, "pointercancel", up],
-    [over, "wheel", wheel, { passive: false }], [over, "dblclick", whole], [place, "keydown", key],
-  ];
-  for (const [target, name, act, options] of listened) target.addEventListener(name, act, options);
-  return () => {
-    cancelAnimationFrame(frame);
-    for (const [target, name, act] of listened) target.removeEventListener(name, act);
-  };
-}
-
-/**
- * Dots with whiskers, one to a row, or bars.
- *
- * rows: [{label, value, low, high, note, tone}], in the order in which they are shown. format: (value) => text.
- * zero: whether the axis begins at 0 and a bar goes from there to the value. reference: a value to draw a line at.
- */
-export function Whiskers({ label, rows, format = number, zero = false, reference }) {
-  const known = rows.filter((row) => row.value !== null && row.value !== undefined);
-  const ends = known.flatMap((row) => [row.low ?? row.value, row.high ?? row.value]);
-  if (reference !== undefined && reference !== null) ends.push(reference);
-  if (zero) ends.push(0);
-  const [from, to] = [Math.min(...ends), Math.max(...ends)];
-  const span = to - from || 1;
-  const x = (value) => 2 + (96 * (value - from)) / span;
-  return html`<div class="whiskers" role="table" aria-label=${label}>
-    ${rows.map(
-      (row) => html`<div class=${`row ${row.tone ?? ""}`} role="row" key=${row.label}>
-        <span class="name" role="rowheader">${row.label}</span>
-        <span class="dots" role="presentation">
-          <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
-            ${reference !== undefined && reference !== null && html`<line class="reference" x1=${x(reference)} x2=${x(reference)} y1="0" y2="10" />`}
-            ${row.value !== null && row.value !== undefined && html`
-              ${zero && html`<rect class="bar" x=${Math.min(x(0), x(row.value))} width=${Math.abs(x(row.value) - x(0))} y="2" height="6" />`}
-              ${row.low !== undefined && row.low !== null && html`<line class="whisker" x1=${x(row.low)} x2=${x(row.high)} y1="5" y2="5" />`}
-              ${!zero && html`<line class="dot" x1=${x(row.value)} x2=${x(row.value)} y1="1.5" y2="8.5" />`}
-            `}
-          </svg>
-        </span>
-        <span class="number" role="cell">
-          ${format(row.value)}${row.low !== undefined && row.low !== null ? html` <small>${format(row.low)} … ${format(row.high)}</small>` : ""}
-        </span>
-        ${row.note && html`<span class="note" role="cell">${row.note}</span>`}
-      </div>`,
+/** One of a few, as links: options [{key, label, href}]. What is chosen lies in the address. */
+export function Choices({ label, options, chosen }) {
+  return html`<div class="segments" role="group" aria-label=${label}>
+    ${options.map(
+      ({ key, label: text, href }) => html`<a key=${key} href=${href} aria-current=${key === chosen ? "true" : undefined}>${text}</a>`,
     )}
   </div>`;
 }
@@ -472,4 +234,18 @@ export function save(blob, name) {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const SEVERITIES = { error: "Broken", warning: "Costs learning", info: "Worth a look" };
+
+/** What there is to know and to do: found [{severity, what, todo, view}], where `view` names the view to do it in. */
+export function Notices({ label, found }) {
+  return html`<ul class="notices" aria-label=${label}>
+    ${found.map(
+      (one) => html`<li key=${one.what} class=${one.severity}>
+        <span class="severity">${SEVERITIES[one.severity]}</span>
+        <span><strong>${one.what}</strong> ${one.todo} ${one.view && html`<a href=${`#/${one.view}`}>Open ${one.view}</a>`}</span>
+      </li>`,
+    )}
+  </ul>`;
 }

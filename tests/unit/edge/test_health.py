@@ -38,6 +38,7 @@ async def test_health_tells_how_far_everything_is(served: InMemory) -> None:
     trained = await served.json("GET", PATH)
 
     assert (fresh["time"], fresh["loopId"]) == (1_700_000_040.0, loop.id)
+    assert fresh["learningMode"] == "Online"
     assert fresh["rewardWaits"] == [{"from": 0, "seconds": 600.0}]
     assert (fresh["modelVersion"], fresh["modelEvents"], fresh["modelReward"], fresh["trainedThrough"]) == (
         None,

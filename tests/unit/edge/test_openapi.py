@@ -56,7 +56,7 @@ list_evaluations get_evaluation put_evaluation delete_evaluation get_report
 list_feature_importances get_feature_importance put_feature_importance delete_feature_importance
 delete_logs get_log_properties post_interactions post_observations
 get_model head_model put_model delete_model get_model_properties
-get_access get_health get_status join train get_event get_explanation get_importance_report
+get_access get_health get_status join train get_features get_event get_explanation get_importance_report
 get_limits put_limits get_holdback put_holdback get_apprentice
 get_metrics get_action_metrics list_recent
 list_loops create_loop delete_loop replace_key
@@ -118,7 +118,7 @@ def test_every_operation_is_in_it_and_no_other() -> None:
     own |= {("GET", f"/{path}") for path in PROBES}
 
     assert {(method, path) for method, path, _ in OPERATIONS.values()} == personalizer | own
-    assert len(OPERATIONS) == len(personalizer) + len(own) == 159
+    assert len(OPERATIONS) == len(personalizer) + len(own) == 160
     assert set(openapi.EVERY) == {route.operation for route in (*PERSONALIZER, *RANKLOOP)}
     parts = (DESCRIPTIONS, LOGS, JOBS, METRICS, OPERATING, TRIALS, VERSIONS)
     assert len(openapi.EVERY) == sum(map(len, parts))
@@ -304,6 +304,7 @@ async def test_configurations_models_and_logs_are_as_described(served: InMemory,
 
 async def test_rankloops_own_answers_are_as_described(served: InMemory) -> None:
     await check(served, "get_health", "rankloop/v1/health")
+    await check(served, "get_features", "rankloop/v1/features")
     made = await check(served, "create_loop", "rankloop/v1/loops", {"name": "news"}, 201)
     listed = await check(served, "list_loops", "rankloop/v1/loops")
     await check(served, "replace_key", "loops/news/rankloop/v1/keys/key1")

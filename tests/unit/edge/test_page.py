@@ -7,6 +7,7 @@ import gzip
 import pytest
 
 from shared.edge import page
+from shared.edge.bundle import bundle
 from shared.edge.calls import Reply
 from tests.integration.served import ROOT
 from tests.unit.edge.inmemory import InMemory
@@ -42,7 +43,9 @@ async def test_other_calls_are_not_the_pages(served: InMemory) -> None:
 async def test_each_file_is_sent_packed_or_plain_under_tags_of_their_own(name: str) -> None:
     plain, packed = await reply(f"page/{name}"), await reply(f"page/{name}", accept_encoding="br, GZIP")
 
-    assert plain.body == b"".join((ROOT / "ui_fn/static" / part).read_bytes() for part in page.FILES[name])
+    sources = [(ROOT / "ui_fn/static" / part).read_bytes() for part in page.FILES[name]]
+    module = name.endswith(".js") and len(sources) > 1
+    assert plain.body == (bundle(sources, f"/page/{name}") if module else b"".join(sources))
     assert gzip.decompress(packed.body) == plain.body
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
