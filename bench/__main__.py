@@ -18,6 +18,7 @@ from bench import (
     metrics,
     multi_slot,
     overload,
+    panning,
     rank,
     requests,
     resident,
@@ -43,6 +44,7 @@ MEASUREMENTS = {
     "resident": resident.main,
     "start": start.main,
     "overload": overload.main,
+    "panning": panning.main,
     "coverage": coverage.main,
 }
 
