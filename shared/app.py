@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 
 from shared import config
 from shared.access import tokens
@@ -39,7 +38,7 @@ from shared.log.eraser import Eraser
 from shared.log.hours import Hours
 from shared.log.joiner import Joiner
 from shared.log.journal import Journal
-from shared.log.mirror import Mirror
+from shared.log.mirror import Mirror, open_container
 from shared.log.observe import Observer
 from shared.log.series import Series
 from shared.log.subject import Subjects
@@ -50,7 +49,7 @@ from shared.ranking.model_cache import ModelCache
 from shared.ranking.ranker import Ranker
 from shared.readiness import Readiness
 from shared.runs import Runs
-from shared.storage import Blobs, Container, NoQueues, OpenContainer, Queues, Tables
+from shared.storage import Blobs, NoQueues, OpenContainer, Queues, Tables
 from shared.sweep import Sweep
 from shared.telemetry import about
 from shared.telemetry.telemetry import Sender, Telemetry
@@ -72,12 +71,6 @@ _EXAMINING = 20.0
 """Seconds after which a timer run begins no other window to examine; the next one goes on."""
 
 
-def _open_container(url: str) -> AbstractAsyncContextManager[Container]:
-    from shared.storage.azure import open_container  # the SDKs take 0.3 s of a cold start
-
-    return open_container(url)
-
-
 class App:
     """The parts, put together.
 
@@ -96,7 +89,7 @@ class App:
         tables: Tables,
         blobs: Blobs,
         close: Callable[[], Awaitable[None]] | None = None,
-        open_container: OpenContainer = _open_container,
+        open_container: OpenContainer = open_container,
         counters: Counters | None = None,
         queues: Queues | None = None,
         environment: Mapping[str, str] | None = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ from shared.log import checkpoint as checkpoints
 from shared.log import joined
 from shared.log.erasure import Erased
 from shared.log.joined import Window
-from shared.storage import Blobs, Conflict, OpenContainer, StorageError, documents
+from shared.storage import Blobs, Conflict, Container, OpenContainer, StorageError, documents
 
 MEMBER = "logMirrorSasUri"
 PROBE = "checkwritepermissions.txt"
@@ -35,6 +36,13 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a
 _CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+def open_container(url: str) -> AbstractAsyncContextManager[Container]:
+    """The container at a URL that says what it may be used for; see `shared.storage.azure.open_container`."""
+    from shared.storage import azure  # the SDKs take 0.3 s of a cold start
+
+    return azure.open_container(url)
 
 
 class Progress(msgspec.Struct):

@@ -109,10 +109,11 @@ def test_colours_can_be_turned(open_page: OpenPage) -> None:
 
 def test_a_keyboard_is_enough_to_go_from_view_to_view(open_page: OpenPage) -> None:
     page = open_page()
-    page.get_by_role("link", name="Now", exact=True).wait_for()
+    expect(page.locator("#content")).to_be_focused()
 
-    page.keyboard.press("Tab")
-    expect(page.locator(":focus")).to_have_text("To the content")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(":focus")).to_have_text("Sign out")
+    page.get_by_role("link", name="To the content").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#content")).to_be_focused()
     page.get_by_role("link", name="Models", exact=True).focus()

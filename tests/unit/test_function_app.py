@@ -140,11 +140,11 @@ def test_every_operation_is_reached_through_its_own_function(loop: str, ident: s
         assert again.id.rstrip("/") == (ident if "{" in route.path else ""), path
 
 
-def test_description_and_probes_are_reached_and_nothing_else_at_the_root() -> None:
+def test_description_page_and_probes_are_reached_and_nothing_else_at_the_root() -> None:
     paths = ["openapi.json", "OPENAPI.JSON", "openapi.json/", "", "loops", "loops/news", "status", "openapi.json/x"]
     probes = ["health/live", "health/ready", "health", "health/live/x"]
 
     found = ask([("GET", path) for path in paths + probes])
 
-    names = ["openapi"] * 3 + [None] * 5 + ["probe"] * 2 + [None] * 2
+    names = ["openapi"] * 3 + ["home", None, "loop_home", None, None] + ["probe"] * 2 + [None] * 2
     assert [match[0] if match else None for match in found] == names

@@ -128,6 +128,8 @@ function Loop({ access }) {
     document.title = `${VIEWS[name]} · ${access.loop} · Rankloop`;
     document.querySelector("header.top [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [name, access.loop]);
+  // What had the focus is gone: whoever works by keyboard, or hears the page, goes on where the loop is told of.
+  useEffect(() => document.getElementById("content").focus({ preventScroll: true }), []);
   return html`
     <a class="skip" href="#content" onClick=${toContent}>To the content</a>
     <header class="top">

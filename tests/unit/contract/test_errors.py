@@ -85,5 +85,5 @@ def test_a_code_without_a_status_is_a_fault_of_ours() -> None:
 
 
 def test_the_statuses_are_those_of_refusals() -> None:
-    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 500, 503}
+    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 408, 409, 429, 500, 503}
     assert all(code.isidentifier() for code in STATUS)

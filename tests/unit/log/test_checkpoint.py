@@ -11,6 +11,8 @@ from shared.log.arms import Arms, Sums
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.erasure import Erasure
 from shared.log.join import Rules
+from shared.log.minutes import Part
+from shared.log.series import Ahead
 from shared.log.slices import Slice
 from shared.storage import StorageError, documents
 from shared.storage.memory import MemoryBlobs
@@ -63,6 +65,8 @@ LATEST: list[dict[str, Any]] = [
     {"apprentice": Apprenticeship(1.0, 2.0, Totals(1, 1, 0.5, 0.5), b"\x00\xff" * 9)},
 ]
 """What the first release does not know, nor the one that reads format 2."""
+CHARTED: list[dict[str, Any]] = [{"cleared": T0}, {"ahead": Ahead(tail=Part(T0 + 60))}]
+"""What an earlier release drops: some minutes are missing in charts then (ADR 0036)."""
 
 
 @pytest.mark.parametrize("news", NEWS, ids=lambda news: "-".join(news))
@@ -97,8 +101,17 @@ async def test_the_first_release_works_beside_this_one_while_nothing_new_is_in_u
     assert (await checkpoints.load(blobs, LOOP))[0] == held
 
 
+@pytest.mark.parametrize("news", CHARTED, ids=lambda news: "-".join(news))
+async def test_what_charts_alone_need_keeps_no_former_release_from_joining(news: dict[str, Any]) -> None:
+    blobs, held = MemoryBlobs(), Checkpoint(watermark=T0, **news)
+    await checkpoints.save(blobs, LOOP, held, None)
+
+    assert documents.decode(await stored(blobs), First, "it") == First(T0)
+    assert (await checkpoints.load(blobs, LOOP))[0] == held
+
+
 def test_every_member_the_first_release_does_not_know_is_tested() -> None:
-    tested = {name for news in (*NEWS, *LATEST) for name in news}
+    tested = {name for news in (*NEWS, *LATEST, *CHARTED) for name in news}
     assert {*Checkpoint.__struct_fields__} - {*First.__struct_fields__} <= tested
     assert {*Plan.__struct_fields__} - {*FirstPlan.__struct_fields__} == {"generation", "routed"}
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from vowpalwabbit import Workspace
@@ -306,7 +307,9 @@ def test_an_apprentice_answers_the_baselines_and_logs_the_draw(held: Held, train
         watched, acting = drawn(apprentice), drawn(online)
         assert [slot.shown for slot in watched] == [s["baselineAction"] for s in body["slots"]]
         assert [slot.shown or None for slot in acting] == list(shown(online).values())
-        assert [replace(slot, shown="") for slot in watched] == [replace(slot, shown="") for slot in acting]
+        assert [msgspec.structs.replace(slot, shown="") for slot in watched] == [
+            msgspec.structs.replace(slot, shown="") for slot in acting
+        ]
         assert (logged(apprentice).m, logged(online).m) == (APPRENTICE, ONLINE)
         assert apprentice.empty_slots == online.empty_slots
         differs += shown(apprentice) != shown(online)
