@@ -294,6 +294,11 @@ def test_logging_only_answers_and_logs_the_baselines_for_certain(held: Held, tra
         assert logged(decision).m == LOGGING_ONLY
 
 
+def unshown(slot: RankedSlot) -> RankedSlot:
+    """The slot less what was shown in it."""
+    return msgspec.structs.replace(slot, shown="")
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_an_apprentice_answers_the_baselines_and_logs_the_draw(held: Held, trained: bool) -> None:
     r = random.Random(4)
