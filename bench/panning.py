@@ -83,8 +83,7 @@ def _open(browser: Browser, script: str) -> Page:
             kind, data = own[path]
             route.fulfill(content_type=kind, body=data)
             return
-        reply = pages.reply("GET", path[1:], {})
-        assert reply is not None, path
+        reply = pages.reply(path[1:], {})
         route.fulfill(content_type=reply.content_type, body=bytes(reply.body))
 
     page = browser.new_page(viewport={"width": 1200, "height": 500})

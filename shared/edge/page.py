@@ -108,7 +108,7 @@ def has(path: str) -> bool:
     return path.startswith(_FILES) or _PAGE.fullmatch(path) is not None
 
 
-async def reply(path: str, headers: Mapping[str, str], entra: SignIn | None = None) -> Reply:
+def reply(path: str, headers: Mapping[str, str], entra: SignIn | None = None) -> Reply:
     """GET or HEAD of the page, or of one of its files.
 
     Args:

@@ -102,7 +102,7 @@ async def _reply(app: App, req: func.HttpRequest, path: str, parent: str) -> Rep
         if probe := PROBES.get(path.lower().rstrip("/")):
             return await _answer(app, req, path, probe(app))
         if page.has(path):
-            return await _answer(app, req, path, page.reply(path, req.headers, page.sign_in(app.config)))
+            return await _answer(app, req, path, _page(app, path, req.headers))
     try:
         found = find(method, path, req.params)
     except ApiError as e:
@@ -165,6 +165,11 @@ def _response(reply: Reply, headers: Mapping[str, str]) -> func.HttpResponse:
     # As a header: of a mimetype like JSON's azure.functions drops the charset.
     answered["Content-Type"] = reply.content_type
     return func.HttpResponse(reply.body, status_code=reply.status, headers=answered)
+
+
+async def _page(app: App, path: str, headers: Mapping[str, str]) -> Reply:
+    """The page, or a file of it; see `page.reply`."""
+    return page.reply(path, headers, page.sign_in(app.config))
 
 
 async def _openapi(if_none_match: str) -> Reply:

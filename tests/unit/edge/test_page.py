@@ -13,8 +13,8 @@ from tests.integration.served import ROOT
 from tests.unit.edge.inmemory import InMemory
 
 
-async def reply(path: str, **headers: str) -> Reply:
-    return await page.reply(path, {name.replace("_", "-"): value for name, value in headers.items()})
+def reply(path: str, **headers: str) -> Reply:
+    return page.reply(path, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize("path", ["", "loops/news", "loops/news/"])
@@ -40,8 +40,8 @@ async def test_other_calls_are_not_the_pages(served: InMemory) -> None:
 
 
 @pytest.mark.parametrize("name", page.FILES)
-async def test_each_file_is_sent_packed_or_plain_under_tags_of_their_own(name: str) -> None:
-    plain, packed = await reply(f"page/{name}"), await reply(f"page/{name}", accept_encoding="br, GZIP")
+def test_each_file_is_sent_packed_or_plain_under_tags_of_their_own(name: str) -> None:
+    plain, packed = reply(f"page/{name}"), reply(f"page/{name}", accept_encoding="br, GZIP")
 
     sources = [(ROOT / "ui_fn/static" / part).read_bytes() for part in page.FILES[name]]
     module = name.endswith(".js") and len(sources) > 1
@@ -51,12 +51,12 @@ async def test_each_file_is_sent_packed_or_plain_under_tags_of_their_own(name: s
     assert "content-encoding" not in plain.headers
     assert plain.headers["etag"] != packed.headers["etag"]
     for found, headers in ((plain, {}), (packed, {"accept_encoding": "gzip"})):
-        again = await reply(f"page/{name}", if_none_match=f'W/"x", {found.headers["etag"]}', **headers)
+        again = reply(f"page/{name}", if_none_match=f'W/"x", {found.headers["etag"]}', **headers)
         assert (again.status, again.body) == (304, b"")
 
 
-async def test_the_page_may_load_nothing_from_elsewhere_nor_run_what_is_no_file_of_its_own() -> None:
-    policy = dict(rule.split(" ", 1) for rule in (await reply("")).headers["content-security-policy"].split("; "))
+def test_the_page_may_load_nothing_from_elsewhere_nor_run_what_is_no_file_of_its_own() -> None:
+    policy = dict(rule.split(" ", 1) for rule in reply("").headers["content-security-policy"].split("; "))
 
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"

@@ -21,9 +21,9 @@ SETTINGS = Config(
 )
 
 
-async def shown(path: str, entra: SignIn | None) -> tuple[str, dict[str, str]]:
+def shown(path: str, entra: SignIn | None) -> tuple[str, dict[str, str]]:
     """A file of the page and the directives of its policy."""
-    reply = await page.reply(path, {}, entra)
+    reply = page.reply(path, {}, entra)
     policy = dict(one.split(" ", 1) for one in reply.headers["content-security-policy"].split("; "))
     return reply.body.decode(), policy
 
@@ -44,41 +44,39 @@ def test_the_settings_are_those_that_tokens_are_checked_by() -> None:
 
 
 @pytest.mark.parametrize("path", ["", "loops/news/"])
-async def test_the_page_is_told_and_may_call_the_authority(path: str) -> None:
-    text, policy = await shown(path, ENTRA)
+def test_the_page_is_told_and_may_call_the_authority(path: str) -> None:
+    text, policy = shown(path, ENTRA)
 
     assert told(text) == ENTRA._asdict()
     assert text.index('<meta name="entra"') < text.index("</head>")
     assert policy["connect-src"] == "'self' https://login.example"
 
 
-async def test_without_a_registration_it_is_told_nothing_and_calls_nobody_else() -> None:
-    text, policy = await shown("", None)
+def test_without_a_registration_it_is_told_nothing_and_calls_nobody_else() -> None:
+    text, policy = shown("", None)
 
     assert told(text) == {}
     assert "login" not in text
     assert policy["connect-src"] == "'self'"
-    with_it, wider = await shown("", ENTRA)
+    with_it, wider = shown("", ENTRA)
     assert {name: value for name, value in wider.items() if name != "connect-src"} == {
         name: value for name, value in policy.items() if name != "connect-src"
     }
     assert with_it != text
 
 
-async def test_values_cannot_leave_their_attribute() -> None:
+def test_values_cannot_leave_their_attribute() -> None:
     scope = 'api://a"><script>alert(1)</script>/.default'
 
-    text, _ = await shown("", ENTRA._replace(scope=scope))
+    text, _ = shown("", ENTRA._replace(scope=scope))
 
     assert told(text)["scope"] == scope
     assert "<script>alert" not in text
 
 
-async def test_pages_with_and_without_it_are_cached_apart() -> None:
-    tags = {
-        (await page.reply("", {}, entra)).headers["etag"] for entra in (None, ENTRA, ENTRA._replace(client="other"))
-    }
+def test_pages_with_and_without_it_are_cached_apart() -> None:
+    tags = {page.reply("", {}, entra).headers["etag"] for entra in (None, ENTRA, ENTRA._replace(client="other"))}
 
     assert len(tags) == 3
     for name in ("page/page.js", "page/entra.js"):
-        assert (await shown(name, ENTRA))[0] == (await shown(name, None))[0]
+        assert shown(name, ENTRA)[0] == shown(name, None)[0]
