@@ -32,8 +32,8 @@ setup: ## Install what running, testing and checking need
 
 test: ## Run the whole test suite against a real Azurite
 	@$(SETUP_DEV)
-	@# Two processes, for half of the time is waiting; the long files come first, in the order of the folders.
-	@$(VENV_PYTHON) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# Three processes on two cores, for half of the time is waiting; the long files come first, in the order of the folders.
+	@$(VENV_PYTHON) -m pytest --cov -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-313: ## Run the suite on Python 3.13, as Azure does, where this machine has one
 	@$(SETUP_DEV)
