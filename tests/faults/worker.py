@@ -196,6 +196,7 @@ def _arrange(gate: Gate, ahead: float) -> None:
     for module in (journal, rows):
         module.CAPACITY = 3000  # type: ignore[attr-defined]
     shared.sweep._SWEEP = 1.0
+    shared.sweep._EVERY_LOOP = 86_400.0  # or else it would matter at which time of the day this runs
     shared.sweep._GONE = 3.0
     shared.sweep._GONE_FOR_SURE = 6.0
 

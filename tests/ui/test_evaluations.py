@@ -247,8 +247,7 @@ def test_a_loop_without_anything_says_where_to_begin(open_page: OpenPage, deploy
     expect(page.get_by_text("The log holds nothing yet.")).to_be_visible()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_nothing_stands_in_the_way(open_page: OpenPage, acts: Deployment, dark: bool, width: int) -> None:
     page = open_page(f"/loops/{LOOP}/#/evaluations", dark=dark, width=width)
     page.get_by_role("link", name="first act").wait_for()

@@ -259,8 +259,7 @@ def test_a_silent_loop_says_the_next_step(open_page: OpenPage, deployment: Deplo
     expect(page.get_by_role("heading", name="Try it")).to_be_visible()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_a_story_has_no_obstacles(open_page: OpenPage, deployment: Deployment, dark: bool, width: int) -> None:
     (event,) = deployment.serve_coffee(1, prefix=f"plain-{dark}-{width}-")
     page = open_page(at(event), dark=dark, width=width)

@@ -203,8 +203,7 @@ def test_who_may_only_read_changes_nothing(open_page: OpenPage, models: Deployme
     expect(page.get_by_role("button", name="Roll back to it")).to_be_disabled()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_nothing_stands_in_the_way(open_page: OpenPage, models: Deployment, dark: bool, width: int) -> None:
     page = open_page(f"/loops/{LOOP}/#/models", dark=dark, width=width)
     page.get_by_role("img", name=re.compile("Progressive")).wait_for()

@@ -82,8 +82,7 @@ def test_another_loop_is_a_step_that_can_be_taken_back(open_page: OpenPage, depl
     expect(page.get_by_label("Loop", exact=True)).to_have_value("default")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, width: int) -> None:
     page = open_page(dark=dark, width=width)
 

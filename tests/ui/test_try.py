@@ -191,8 +191,7 @@ def test_a_call_of_ones_own_is_ranked_and_rewarded(open_page: OpenPage, deployme
     expect(page.get_by_role("heading", name="Ranked")).to_be_visible()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_trying_has_no_obstacles(open_page: OpenPage, deployment: Deployment, dark: bool, width: int) -> None:
     page = open_page("/#/try?scenario=coffee&code=curl", dark=dark, width=width)
     page.get_by_role("button", name="Rank").click()
