@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from localhost.azurite import HOST, ROOT
 from tests.integration.test_run import free_port
-from tests.ui.conftest import NARROW, WIDE, OpenPage
+from tests.ui.conftest import NARROW, WIDE, OpenPage, obstacles
 from tests.ui.test_page import VIEWS, settled
 
 PATIENCE: Final = 300_000
@@ -133,5 +133,6 @@ def test_after_all_that_every_view_has_something_to_say(
         settled(page)
         expect(page.get_by_role("alert").filter(has_text=re.compile(r"\S"))).to_have_count(0)
         assert len(page.locator("main").inner_text()) > 100, view
+        assert obstacles(page) == [], view
         kind = f"{'dark' if dark else 'light'}-{'narrow' if width == NARROW else 'wide'}"
         picture(page, f"{view.lower().replace(' ', '-')}-{kind}")
