@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from shared.app import App
 from shared.contract import instants
@@ -24,25 +24,25 @@ def _time(text: str) -> Meta:
     return Meta(description=text, extra_json_schema=_INSTANT)
 
 
-class JoinRun(msgspec.Struct, rename="camel", kw_only=True):
+class JoinRun(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """How far a loop's join is."""
 
     done: Annotated[bool, Meta(description="Whether all is joined that could be; if not, it goes on by itself.")]
-    joined_through: Annotated[_Left, _time("All that arrived before is joined; left out before the first time.")]
+    joined_through: Annotated[_Left, _time("All before it is joined; left out before the first time.")] = UNSET
     pending_since: Annotated[_Left, _time("When the oldest that is not joined arrived, or up to a minute earlier; "
-                                          "left out where nothing is pending.")]  # fmt: skip
-    due_at: Annotated[_Left, _time("When the next of it can be joined: its reward wait is over then.")]
+                                          "left out where nothing is pending.")] = UNSET  # fmt: skip
+    due_at: Annotated[_Left, _time("When the next of it can be joined: its reward wait is over then.")] = UNSET
 
 
-class TrainRun(msgspec.Struct, rename="camel", kw_only=True):
+class TrainRun(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     """How far a loop's training is."""
 
     done: Annotated[bool, Meta(description="Whether the run has come to its end; if not, it goes on by itself.")]
-    joined_through: Annotated[_Left, _time("What there is to learn arrived before.")]
-    learned_through: Annotated[_Left, _time("All that arrived before is learned; left out before the first model.")]
-    model_version: Annotated[_Left, Meta(description="The version that serves, if any.")]
+    joined_through: Annotated[_Left, _time("What there is to learn arrived before.")] = UNSET
+    learned_through: Annotated[_Left, _time("All before it is learned; left out before the first model.")] = UNSET
+    model_version: Annotated[_Left, Meta(description="The version that serves, if any.")] = UNSET
     due_at: Annotated[_Left, _time("When the timer looks again: modelExportFrequency says how often a version is made. "
-                                   "Left out where all is learned that is joined.")]  # fmt: skip
+                                   "Left out where all is learned that is joined.")] = UNSET  # fmt: skip
 
 
 async def join(app: App, call: Call) -> Reply:
@@ -55,8 +55,8 @@ async def join(app: App, call: Call) -> Reply:
         JoinRun(
             done=done,
             joined_through=_told(held.watermark),
-            pending_since=_told(max(spans[0].start, held.watermark)) if spans else msgspec.UNSET,
-            due_at=_told(min(span.due for span in spans)) if spans else msgspec.UNSET,
+            pending_since=_told(max(spans[0].start, held.watermark)) if spans else UNSET,
+            due_at=_told(min(span.due for span in spans)) if spans else UNSET,
         )
     )
 
@@ -74,11 +74,11 @@ async def train(app: App, call: Call) -> Reply:
             done=done,
             joined_through=_told(held.watermark),
             learned_through=_told(pointer.head.trained_through if pointer else 0),
-            model_version=serving.version if serving and not serving.blank else msgspec.UNSET,
-            due_at=_told(max(notes[0].after, app.clock.now())) if notes else msgspec.UNSET,
+            model_version=serving.version if serving and not serving.blank else UNSET,
+            due_at=_told(max(notes[0].after, app.clock.now())) if notes else UNSET,
         )
     )
 
 
 def _told(time: float) -> _Left:
-    return instants.spell(time) if time else msgspec.UNSET
+    return instants.spell(time) if time else UNSET
