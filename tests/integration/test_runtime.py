@@ -201,6 +201,7 @@ def test_all_functions_load_under_names_and_routes_of_their_own(settings: dict[s
     assert {endpoint.level for endpoint in outcome.routes.values()} == {"ANONYMOUS"}
     assert {name.removeprefix("loop_") for name in outcome.routes if name.startswith("loop_")} == {
         "rank", "rank_slots", "rank_2022", "events", "events_slots", "events_2022", "personalizer", "rankloop",
+        "home",
     }  # fmt: skip
     # The host keeps these for itself, and what begins so.
     assert not [route for route in routes if route.lower().startswith(("admin", "runtime"))]
@@ -253,6 +254,10 @@ def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: 
         Call("personalizer", "GET", headers=KEY),
         Call("rankloop", "GET", headers=KEY, params={"path": "v1/health"}),
         Call("openapi", "GET"),
+        Call("home", "GET"),
+        Call("loop_home", "GET", params={"loop": "nowhere"}),
+        Call("page", "GET", params={"file": "page.js"}),
+        Call("page", "GET", params={"file": "../host.json"}),
         Call("probe", "GET", params={"probe": "live"}),
         Call("probe", "GET", params={"probe": "dead"}),
         Call("loop_rank", "POST", body=body_of("a/b"), headers=KEY, params={**news, **v10}),
@@ -273,6 +278,7 @@ def test_each_function_of_the_real_app_answers_the_calls_of_its_route(settings: 
     assert told == [
         (201, None), (201, None), (201, None), (400, "BadRequest"), no_slots, no_slots, (404, "ResourceNotFound"),
         (204, None), no_slots, (204, None), no_slots, (200, None), (404, "ResourceNotFound"), (200, None), (200, None),
+        (200, None), (200, None), (200, None), (404, "ResourceNotFound"),
         (200, None), (404, "ResourceNotFound"), (201, None), (201, None), no_slots, (204, None), (204, None), no_slots,
         (200, None), (200, None),
         (404, "FrontEndNotFound"),

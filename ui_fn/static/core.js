@@ -48,9 +48,11 @@ export async function api(path, options = {}) {
     if (value !== undefined && value !== null && value !== "") address.searchParams.set(name, value);
   }
   const sent = { ...headers };
-  const token = await session.token?.(refused);
+  // Read before anything is waited for: whoever signs out may send a last call with what is forgotten right after.
+  const { key, token: ask } = session;
+  const token = ask ? await ask(refused) : null;
   if (token) sent.Authorization = `Bearer ${token}`;
-  else sent["Ocp-Apim-Subscription-Key"] = session.key;
+  else sent["Ocp-Apim-Subscription-Key"] = key;
   const isFile = body instanceof Blob;
   if (body !== undefined && !isFile) sent["Content-Type"] = "application/json";
   let response;
