@@ -56,5 +56,5 @@ def test_every_alert_is_documented_and_no_other() -> None:
     rules = set(re.findall(r"^    name: '([a-z-]+)'$", alerts, re.MULTILINE))
     metrics = set(re.findall(r"^  name: '\$\{name\}-([a-z-]+)'$", alerts, re.MULTILINE))
 
-    assert len(rules) == 5
+    assert len(rules) == 6
     assert first_cells("Alerts") == rules | metrics

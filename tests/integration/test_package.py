@@ -103,13 +103,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 def test_it_holds_the_code_and_nothing_else(site: Site) -> None:
     found = {path.relative_to(site.app).as_posix() for path in site.app.rglob("*") if path.is_file()}
-    code = {
-        path.relative_to(ROOT).as_posix()
-        for folder in (ROOT / "shared", *ROOT.glob("*_fn"))
-        for path in folder.rglob("*.py")
-    }
+    modules = [path for folder in (ROOT / "shared", *ROOT.glob("*_fn")) for path in folder.rglob("*.py")]
+    page = [path for path in (ROOT / "ui_fn" / "static").rglob("*") if path.is_file()]
 
-    assert found == {"function_app.py", "host.json", "requirements.txt"} | code
+    assert found == {"function_app.py", "host.json", "requirements.txt"} | {
+        path.relative_to(ROOT).as_posix() for path in (*modules, *page)
+    }
 
 
 def test_every_module_that_the_code_imports_is_among_its_requirements(site: Site) -> None:
