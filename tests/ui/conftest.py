@@ -25,6 +25,13 @@ _OPTIONS: Final = (
 
 
 @pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """An Azurite of the page's tests alone: others leave a default loop, with settings and events, in theirs."""
+    with Azurite() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def deployment(azurite: Azurite) -> Iterator[Deployment]:
     """A deployment whose default loop has served, joined and learned `EVENTS` coffees. Tests may add, not take away."""
     served = Deployment(azurite.connection_string)
