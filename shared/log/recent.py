@@ -1,8 +1,8 @@
 """Turns the end of a loop's log into the latest events, rewards and activations, by a bounded number of reads.
 
 What is pending stands in the journal, whose keys alone are read first, from its end backwards and farther each time;
-then the rows of the last buckets that are enough. Where nothing or too little is pending, the last window of the joined
-log has the rest, whether its rows still stand or not.
+then the rows of the last buckets that are enough. Where nothing or too little is pending, the last windows of the
+joined log have the rest, whether their rows still stand or not.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ STEPS = (15, 60, 600, 3600, 86_400)
 """Seconds from the end of the journal that are looked at, one after the other, until enough is found."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of lines that are read, about; of a bucket that holds more, some are told that are not the very last."""
+WINDOWS = 4
+"""Of the joined log that are read at most, of events and of observations each."""
 _KEYS = ("PartitionKey", "RowKey", "n", "s")
 _STREAMS = ("rank", "obs")
 _HOUR = 3600
@@ -118,13 +120,18 @@ async def _joined(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, most: int,
     start = max(checkpoint.since, end - _HOUR)
     held = await joined.sizes(blobs, loop_id, start, end) if start < end else {}
     found: list[Latest] = []
-    if events := held.get(DSJSON):
-        window = max(events)
-        lines = erased.joined((await joined.read_whole(blobs, loop_id, window, DSJSON))[-most:], window.start)
-        found += [Ranking(entry, entry.time, window, line) for line in lines for entry in [entries.of_line(line)]]
-    if observations := held.get(OBSERVATIONS):
-        lines = await joined.read_whole(blobs, loop_id, max(observations), OBSERVATIONS)
-        found += _observed(lines, erased)[-most:]
+    for suffix in (DSJSON, OBSERVATIONS):
+        told: list[Latest] = []
+        for window in sorted(held.get(suffix, ()), reverse=True)[:WINDOWS]:
+            lines = await joined.read_whole(blobs, loop_id, window, suffix)
+            if suffix == DSJSON:
+                events = [(entries.of_line(line), line) for line in erased.joined(lines[-most:], window.start)]
+                told += [Ranking(entry, entry.time, window, line) for entry, line in events]
+            else:
+                told += _observed(lines, erased)[-most:]
+            if len(told) >= most:
+                break
+        found += told
     return found
 
 

@@ -96,6 +96,23 @@ async def test_behind_what_is_pending_stands_what_was_joined_last(prune: bool) -
     assert len(log.calls) < 10
 
 
+async def test_more_windows_are_read_where_the_last_one_holds_too_little() -> None:
+    log = Log()
+    for n in range(20):
+        await log.write(Rank(f"e{n}", T0 + 60 * n), Obs(f"e{n}", T0 + 60 * n + 30, 0.5))
+        await log.join(T0 + 60 * n + WAIT + 60)
+    now = T0 + 5000
+    await log.join(now)
+    told = [name for n in range(19, -1, -1) for name in (f"obs:e{n}", f"e{n}")]
+
+    assert await log.latest(6, now) == told[:6]
+    assert 1 < len([call for call in log.calls if ".dsjson" in call]) < recent.WINDOWS
+    some = await log.latest(200, now)
+    assert len(told) > len(some) >= 2 * recent.WINDOWS
+    assert some == told[: len(some)]
+    assert len([call for call in log.calls if ".dsjson" in call]) == recent.WINDOWS
+
+
 async def test_what_is_erased_or_deleted_is_not_told() -> None:
     log = Log()
     await log.write(Rank("e", T0 + 1), Rank("gone", T0 + 2), Obs("gone", T0 + 3), Obs("e", T0 + 4))
