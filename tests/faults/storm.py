@@ -18,8 +18,8 @@ from tests.faults.points import ASKED, LATER, POINTS, PRUNING, USUAL, Point
 from tests.faults.traffic import Traffic
 
 PATIENCE = 20
-"""How often all that there is to do may be done without a kill at a new point, before a matrix has failed: a count, so
-that it says the same on a machine that is busy."""
+"""How often all that there is to do may be done, and asked for, without a kill at a new point, before a matrix has
+failed: a count, so that it says the same on a machine that is busy."""
 HANGS = 300.0
 """Seconds in which nothing at all is done, after which it has failed as well."""
 QUIET = 3
@@ -65,7 +65,7 @@ class Storm:
     def matrix(self, points: Sequence[Point]) -> None:
         """Kill at each of some points, before and after the call, until none is left."""
         faults, founders = [Fault(p.name, side) for p in points for side in (BEFORE, AFTER)], list[Instance]()
-        vain, remaining, moved = 0, len(faults), time.monotonic()
+        vain, asked, remaining, moved = 0, 0, len(faults), time.monotonic()
         while left := [fault for fault in faults if not self._claim(fault).exists()]:
             if len(left) < remaining:
                 vain, remaining, moved = 0, len(left), time.monotonic()
@@ -83,7 +83,8 @@ class Storm:
                     if fault.point in needed:
                         self._claim(Fault(needed[fault.point], AFTER)).unlink(missing_ok=True)
                 self._stir()
-                vain, moved = vain + 1, time.monotonic()
+                if (rounds := min(traffic.rounds for traffic in self.traffics)) > asked:
+                    vain, asked, moved = vain + 1, rounds, time.monotonic()
             self._bring_about(left)
 
     def _idle(self) -> bool:

@@ -88,6 +88,7 @@ class Traffic(threading.Thread):
         spares: ids of loops that were made, used and deleted again.
         erased: ids of events that were erased.
         unsure: ids of events of which that is not known.
+        rounds: how often all that goes on beside the clients came about.
     """
 
     addresses: Callable[[], list[str]]
@@ -107,6 +108,7 @@ class Traffic(threading.Thread):
     spares: set[str] = field(default_factory=set)
     erased: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         self.began = self.now() - WAIT
@@ -237,14 +239,13 @@ class Traffic(threading.Thread):
 
     async def _churn(self) -> None:
         """Loops that come and go, and what each one of them stores; and versions that are made to serve."""
-        number = 0
         while not self._stop_now.is_set():
             await asyncio.sleep(4.0)
             # Learned from all of the log, the model is the same: only that it is made anew is to be seen.
-            await self._configure(explorationPercentage=0.2 if number % 2 else 0.3)
+            await self._configure(explorationPercentage=0.2 if self.rounds % 2 else 0.3)
             await self._operate()
-            number += 1
-            name, loops = f"spare{number}", "/rankloop/v1/loops"
+            self.rounds += 1
+            name, loops = f"spare{self.rounds}", "/rankloop/v1/loops"
             for _ in range(_TRIES):
                 made = await self._send("POST", loops, {"name": name}, (201, 409, 503))
                 if made.status == 201:

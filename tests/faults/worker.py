@@ -31,7 +31,7 @@ from localhost.__main__ import main as serve
 from localhost.azurite import ROOT, die_with_parent
 from localhost.ncrontab import Schedule
 from shared.clock import StorageClock
-from shared.learning import trainer
+from shared.learning import trainer, vetter
 from shared.log import answers, joiner, journal, rows, series
 from shared.storage.azure import AzureStorage
 from shared.storage.azure.calls import Count
@@ -190,6 +190,7 @@ def _arrange(gate: Gate, ahead: float) -> None:
     joiner.MAX_EVENTS = 40
     joiner.EARLY = 15  # type: ignore[attr-defined]  # of which no client comes near: rows are pruned behind it
     trainer.MAX_EVENTS = 120
+    vetter.ENOUGH = 20  # type: ignore[attr-defined]  # on a busy machine few more come from one version to the next
     series.MOST_MINUTES = 1
     answers.MINUTE = 1  # type: ignore[attr-defined]
     answers._SPREAD, answers.GIVE_UP, answers._OPEN = 0.0, 4, 6

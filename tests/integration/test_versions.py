@@ -129,6 +129,8 @@ def test_a_new_policy_waits_while_a_version_is_pinned(pair: Pair) -> None:
         return any("--learning_rate 0.05" in one["policy"] for one in pair.versions())
 
     wait_until(waits, "the new policy has no version")
+    pair.rank(1)  # which was not called since, and then looks for another model
+    time.sleep(FRESH)
     assert pair.ranked_by() == [(pinned, True)] * 2
     pair.call("DELETE", "rankloop/v1/pin?learn=newest")
     time.sleep(FRESH)
