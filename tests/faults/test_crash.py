@@ -68,6 +68,9 @@ def weather(
                 storm.settle()
                 if isinstance(storm, Leaps):
                     found = f"{storm.judge()}; {storm.days(DAYS if matrix else ())}"
+            except BaseException as error:
+                error.add_note(f"with SOAK_SEED={seed}")
+                raise
             finally:
                 for traffic in storm.traffics:
                     traffic.stop()
