@@ -29,9 +29,10 @@ from shared.log.records import APPRENTICE, ONLINE, Arm, event_key
 from shared.loops import policy, service
 from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
-from shared.storage import Blobs, Conflict, Tables, Unavailable
+from shared.storage import Blobs, Tables, Unavailable
 from shared.storage.azure import AzureStorage
 from shared.storage.memory import MemoryBlobs, MemoryTables
+from tests.cutoff import CutOff, Killed
 from tests.journalled import LOOP, T0, Gate, Obs, Rank, Record, WatchedBlobs, WatchedTables, journal
 
 POLICY = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
@@ -39,10 +40,6 @@ POLICY = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
 MIDNIGHT = T0 // 86_400 * 86_400 + 86_400
 CHANGE = MIDNIGHT + 60
 WAITS = Waits(((0, 5.0), (CHANGE, 12.0)))
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it may catch this."""
 
 
 def history(seed: int, count: int = 60) -> list[Record]:
@@ -177,19 +174,11 @@ async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect:
     for n in itertools.count():
         world = World(prune=prune)
         loop_id = await world.begin(records)
-        count = 0
-
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "killed") or (effect == "repeated" and not name.startswith("put loops/")):
-                return
-            count += 1
-            if count == n + 1:
-                raise {"reply lost": Unavailable, "repeated": Conflict}.get(effect, Killed)("cut off")
+        gate = CutOff(n, effect)
 
         with contextlib.suppress(Killed, Unavailable):
             await both_timers(world.app(gate))
-        if count <= n:
+        if not gate.reached:
             break  # beyond the last call
         await until_idle(world)
 

@@ -25,6 +25,7 @@ from shared.loops.service import ServiceConfiguration
 from shared.loops.settings import Loop
 from shared.storage import Conflict, StorageError, Unavailable
 from shared.storage.memory import MemoryBlobs
+from tests.cutoff import Killed
 from tests.unit.evaluation import brewed
 from tests.unit.evaluation.test_importance import POLICY
 
@@ -33,10 +34,6 @@ LOOP = Loop(ID, ServiceConfiguration(), policy.read(POLICY), Waits(((0, 600.0),)
 T0 = brewed.T0
 NOW = T0 + 7200.0
 COUNT = 600
-
-
-class Killed(BaseException):
-    """The process ends."""
 
 
 class Dying(MemoryBlobs):

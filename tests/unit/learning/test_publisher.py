@@ -21,8 +21,9 @@ from shared.log import joined
 from shared.log.joined import Window
 from shared.log.records import ONLINE
 from shared.storage.memory import MemoryBlobs
+from tests.cutoff import Killed
 from tests.journalled import LOOP, T0, WatchedBlobs
-from tests.unit.learning.test_trainer import WINDOW, Bench, Killed, learned_by_hand, slot_lines
+from tests.unit.learning.test_trainer import WINDOW, Bench, learned_by_hand, slot_lines
 from tests.unit.ranking.trained import SLOTS, job, joined_line
 
 QUICK = "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.1 --cb_type mtr -q ::"

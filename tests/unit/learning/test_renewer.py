@@ -32,8 +32,9 @@ from shared.log.relabel import relabel
 from shared.loops import policy
 from shared.storage import StorageError, Unavailable
 from shared.storage.memory import MemoryBlobs
+from tests.cutoff import Killed
 from tests.journalled import LOOP, T0, Rank, WatchedBlobs
-from tests.unit.learning.test_trainer import OTHER, Killed, learned_by_hand, slot_lines
+from tests.unit.learning.test_trainer import OTHER, learned_by_hand, slot_lines
 from tests.unit.ranking.trained import SINGLE, SLOTS, job, trained_model
 
 RULES = Rules(600.0, 0.0, "sum", (-1.0, 1.0))

@@ -28,6 +28,7 @@ from shared.log.records import APPRENTICE, ONLINE, digest_of
 from shared.loops import policy
 from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
+from tests.cutoff import Killed
 from tests.journalled import LOOP, WatchedBlobs
 from tests.unit.learning.test_trainer import lines
 from tests.unit.ranking.trained import job, trained_model
@@ -37,10 +38,6 @@ NOON = 1_700_006_400 // DAY * DAY + DAY // 2
 STEP = 600
 """Seconds from one window, and one version, to the next."""
 BAG = "--cb_explore_adf --bag 3 --power_t 0 -l 0.1 -q ::"
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it may catch this."""
 
 
 class Loop:

@@ -22,6 +22,7 @@ from shared.log.joined import Window
 from shared.log.records import APPRENTICE, LOGGING_ONLY, MODES, ONLINE, Observed
 from shared.storage import StorageError
 from shared.storage.memory import MemoryBlobs
+from tests.cutoff import Killed
 from tests.journalled import LOOP, T0, Rank, SlotRank, WatchedBlobs
 from tests.unit.ranking.trained import SINGLE, SLOTS, job, joined_line, trained_model
 
@@ -487,10 +488,6 @@ async def test_a_new_model_is_published_when_it_is_whole(bench: Bench, monkeypat
 
     assert bench.counters["train.versions"] == versions + 1
     assert (await bench.version()).events == 120
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 @pytest.mark.parametrize("after", [False, True])

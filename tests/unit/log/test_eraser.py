@@ -30,6 +30,7 @@ from shared.log.slices import MAIL, RANKS
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import StorageError, Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
+from tests.cutoff import CutOff, Killed
 from tests.journalled import LOOP, T0, Gate, Obs, Rank, WatchedBlobs, WatchedTables, journal
 from tests.journalled import Record as Written
 
@@ -38,10 +39,6 @@ ANN, BOB = "a" * 32, "b" * 32
 VICTIM = "the-victim"
 LATER = 5_000.0
 """Seconds after which all is closed."""
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it may catch this."""
 
 
 class World:
@@ -470,16 +467,7 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event",
         await world.join(T0 + (LATER if written else 70))
         assert not written or await world.hours(T0 + LATER) == 1
         await world.ask(kind, names[0], T0 + 140.0)
-        count = 0
-
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "reply lost"):
-                count += 1
-                if count == n + 1:
-                    raise Killed if effect == "killed" else Unavailable("cut off")
-
-        world.gate = gate
+        gate = world.gate = CutOff(n, effect)
         now = T0 + LATER
         for _ in range(3):
             try:
@@ -498,7 +486,7 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event",
 
         assert await world.residue(*names) == []
         await same_log(world, wanted)
-        if count <= n:
+        if not gate.reached:
             break  # beyond the last call
     assert n > 60
 
@@ -649,7 +637,7 @@ async def test_what_a_row_could_not_hold_can_be_read_wherever_a_run_is_cut_off(
     every: list[Written] = [*ranked, *rewards]
     wanted = await told(less(every, events=gone))
     for n in itertools.count():
-        world, count = World(), 0
+        world = World()
         monkeypatch.undo()
         await world.write(others)
         monkeypatch.setattr(rows, "CAPACITY", 300)  # which even what is left goes beyond
@@ -661,14 +649,7 @@ async def test_what_a_row_could_not_hold_can_be_read_wherever_a_run_is_cut_off(
         for name in gone:
             await world.ask("event", name, T0 + 140.0)
 
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "reply lost"):
-                count += 1
-                if count == n + 1:
-                    raise Killed if effect == "killed" else Unavailable("cut off")
-
-        world.gate = gate
+        gate = world.gate = CutOff(n, effect)
         with suppress(Killed, Unavailable):
             await world.erase(T0 + LATER)
         world.gate = None
@@ -678,7 +659,7 @@ async def test_what_a_row_could_not_hold_can_be_read_wherever_a_run_is_cut_off(
         assert row["n"] == len(await rows.lines(row, world.blobs)) == 4
         assert await world.residue(*gone) == []
         await same_log(world, wanted)
-        if count <= n:
+        if not gate.reached:
             break  # beyond the last call
     assert n > 20
 

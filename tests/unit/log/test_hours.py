@@ -18,17 +18,14 @@ from shared.log.join import LoopRules
 from shared.log.joined import Window
 from shared.log.records import digest_of
 from shared.log.series import Series
-from shared.storage import Blobs, Conflict, StorageError, Unavailable
+from shared.storage import Blobs, StorageError, Unavailable
+from tests.cutoff import CutOff, Killed
 from tests.hourly import DAY, HOUR, MIDNIGHT, WAITS, Hourly, names
 from tests.journalled import LOOP, Obs, Rank, Record
 
 H = MIDNIGHT + 10 * HOUR
 LATER = 100_000.0
 """Seconds after which all is closed."""
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it may catch this."""
 
 
 @pytest.fixture
@@ -359,20 +356,10 @@ async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect:
         log = Hourly()
         log.tables = start.tables
         log.blobs._blobs = dict(start.blobs._blobs)
-        count = 0
-
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "killed") or (effect == "repeated" and not name.startswith("put loops/")):
-                return
-            count += 1
-            if count == n + 1:
-                raise {"reply lost": Unavailable, "repeated": Conflict}.get(effect, Killed)("cut off")
-
-        log.gate = gate
+        gate = log.gate = CutOff(n, effect)
         with contextlib.suppress(Killed, Unavailable):
             await log.write(now)
-        if count <= n:
+        if not gate.reached:
             break
         log.gate = None
         for _ in range(2):

@@ -12,8 +12,9 @@ from shared.log.erasure import Erased
 from shared.log.imports import Import
 from shared.log.joined import pack
 from shared.storage import StorageError, Unavailable
+from tests.cutoff import CutOff, Killed
 from tests.journalled import LOOP, T0
-from tests.unit.log.test_eraser import LATER, VICTIM, Killed, World, told
+from tests.unit.log.test_eraser import LATER, VICTIM, World, told
 
 LINES = [
     b'{"EventId":"%b","Timestamp":"2023-01-01T00:00:00.%06dZ","c":{},"VWState":{"m":"N/A"}}' % (name, n)
@@ -55,16 +56,7 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str) -> None:
     for n in itertools.count():
         world = await with_import()
         await world.ask("event", VICTIM, T0)
-        count = 0
-
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "reply lost"):
-                count += 1
-                if count == n + 1:
-                    raise Killed if effect == "killed" else Unavailable("cut off")
-
-        world.gate = gate
+        gate = world.gate = CutOff(n, effect)
         now = T0 + LATER
         for _ in range(2):
             with contextlib.suppress(Killed, Unavailable):
@@ -76,7 +68,7 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str) -> None:
 
         assert await world.residue(VICTIM) == []
         assert await left(world) == [LINES[0], *LINES[2:]]
-        if count <= n:
+        if not gate.reached:
             break
     assert n > 12
 

@@ -23,6 +23,7 @@ from shared.log.slices import Slice
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Unavailable
 from shared.storage.memory import MemoryBlobs, MemoryTables
+from tests.cutoff import CutOff, Killed
 from tests.journalled import LOOP, T0, Gate, Obs, Rank, Record, WatchedBlobs, WatchedTables, journal
 
 DAY = 86_400
@@ -32,10 +33,6 @@ SHORT = Waits(((0, 5.0),))
 RULES = LoopRules(LOOP, SHORT, 0.0, "sum", (-1.0, 1.0))
 LATER = 10_000.0
 """Seconds after which all is closed."""
-
-
-class Killed(BaseException):
-    """The process is gone: nothing in it may catch this."""
 
 
 class Log:
@@ -278,21 +275,12 @@ async def test_clearing_may_be_cut_off_anywhere_and_repeated(effect: str) -> Non
     for n in itertools.count():
         log = Log()
         await log.hold(T0, T0 + 60, T0 + DAY)
-        count = 0
-
-        async def gate(name: str, done: bool, n: int = n) -> None:
-            nonlocal count
-            if done is (effect == "reply lost"):
-                count += 1
-                if count == n + 1:
-                    raise Killed if effect == "killed" else Unavailable("cut off")
-
-        log.gate = gate
+        gate = log.gate = CutOff(n, effect)
         try:
             await log.clear(T0 + DAY + 300.0)
         except (Killed, Unavailable):
             await asyncio.sleep(0)
-        if count <= n:
+        if not gate.reached:
             break  # beyond the last call
         log.gate = None
         assert await log.clear(T0 + DAY + 300.0) == T0 + DAY + 305
