@@ -34,7 +34,7 @@ async def traffic(rate: int, linger: int, seconds: float, requests: Counter[str]
     from shared.app import App
     from shared.config import read
 
-    environment = {"RANKLOOP_STORAGE": "simulated=", "RANKLOOP_LINGER_MS": str(linger)}
+    environment = {"RANKLOOP_STORAGE": "simulated", "RANKLOOP_LINGER_MS": str(linger)}
     blobs = simulated.CountedBlobs(LATENCY, requests)
     app = App(read(environment), simulated.CountedTables(LATENCY, requests), blobs)
     rng = random.Random(rate)
