@@ -97,6 +97,7 @@ async def test_a_message_that_is_sent_passes_a_point() -> None:
     assert [(what, text.split(" in ")[0]) for what, text in told] == [("unnamed", "send another")]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_process_killed_at_any_point_costs_nothing(kind: Kind, tmp_path: Path, tell: Callable[[str], None]) -> None:
     """`make soak` goes on from there, round by round."""
