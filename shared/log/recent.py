@@ -26,8 +26,8 @@ STEPS = (15, 60, 600, 3600, 86_400)
 """Seconds from the end of the journal that are looked at, one after the other, until enough is found."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of lines that are read, about; of a bucket that holds more, some are told that are not the very last."""
-WINDOWS = 4
-"""Of the joined log that are read at most, of events and of observations each."""
+WINDOWS = 10
+"""Of the joined log that are read at most, the last ones: with thin traffic each of them holds little."""
 _KEYS = ("PartitionKey", "RowKey", "n", "s")
 _STREAMS = ("rank", "obs")
 _HOUR = 3600
@@ -115,23 +115,21 @@ def _place(stream: str, row: Row) -> _Place:
 
 
 async def _joined(blobs: Blobs, loop_id: str, checkpoint: Checkpoint, most: int, erased: Erased) -> list[Latest]:
-    """The latest of the last windows with events and with observations, of the hour that was joined last."""
+    """The latest of the last windows with events or observations, of the hour that was joined last."""
     end = checkpoint.watermark
     start = max(checkpoint.since, end - _HOUR)
     held = await joined.sizes(blobs, loop_id, start, end) if start < end else {}
+    events, observations = held.get(DSJSON, {}), held.get(OBSERVATIONS, {})
     found: list[Latest] = []
-    for suffix in (DSJSON, OBSERVATIONS):
-        told: list[Latest] = []
-        for window in sorted(held.get(suffix, ()), reverse=True)[:WINDOWS]:
-            lines = await joined.read_whole(blobs, loop_id, window, suffix)
-            if suffix == DSJSON:
-                events = [(entries.of_line(line), line) for line in erased.joined(lines[-most:], window.start)]
-                told += [Ranking(entry, entry.time, window, line) for entry, line in events]
-            else:
-                told += _observed(lines, erased)[-most:]
-            if len(told) >= most:
-                break
-        found += told
+    for window in sorted({*events, *observations}, reverse=True)[:WINDOWS]:
+        if window in events:
+            lines = erased.joined((await joined.read_whole(blobs, loop_id, window, DSJSON))[-most:], window.start)
+            found += [Ranking(entry, entry.time, window, line) for line in lines for entry in [entries.of_line(line)]]
+        if window in observations:
+            lines = await joined.read_whole(blobs, loop_id, window, OBSERVATIONS)
+            found += _observed(lines, erased)[-most:]
+        if len(found) >= most:
+            break
     return found
 
 

@@ -241,4 +241,3 @@ async def test_a_table_that_is_read_page_by_page_goes_on_behind_a_fault(azurite:
             found = [row["RowKey"] async for row, _ in through.tables.query(table, ("", "~"))]
         assert found == [f"{n:05}" for n in range(2100)]
         assert rule.struck == 1
-    proxy.plan()

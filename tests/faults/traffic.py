@@ -88,7 +88,7 @@ class Traffic(threading.Thread):
         spares: ids of loops that were made, used and deleted again.
         erased: ids of events that were erased.
         unsure: ids of events of which that is not known.
-        rounds: how often all that goes on beside the clients came about.
+        rounds: how often a setting was changed and a version made to serve.
     """
 
     addresses: Callable[[], list[str]]

@@ -32,7 +32,7 @@ from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.storage import Blobs, Tables, Unavailable
 from shared.storage.azure import AzureStorage
 from shared.storage.memory import MemoryBlobs, MemoryTables
-from tests.cutoff import CutOff, Killed
+from tests.cutoff import EFFECTS, CutOff, Killed
 from tests.journalled import LOOP, T0, Gate, Obs, Rank, Record, WatchedBlobs, WatchedTables, journal
 
 POLICY = policy.read(DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT])
@@ -162,7 +162,7 @@ async def uninterrupted(records: list[Record]) -> Outcome:
 
 
 @pytest.mark.parametrize("prune", [False, True])
-@pytest.mark.parametrize("effect", ["killed", "reply lost", "repeated"])
+@pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.usefixtures("small_windows")
 async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect: str, prune: bool) -> None:
     """Killed before its n-th call, for every n; its reply lost; or repeated by the SDK, in conflict with itself."""

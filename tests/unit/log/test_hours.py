@@ -19,7 +19,7 @@ from shared.log.joined import Window
 from shared.log.records import digest_of
 from shared.log.series import Series
 from shared.storage import Blobs, StorageError, Unavailable
-from tests.cutoff import CutOff, Killed
+from tests.cutoff import EFFECTS, CutOff, Killed
 from tests.hourly import DAY, HOUR, MIDNIGHT, WAITS, Hourly, names
 from tests.journalled import LOOP, Obs, Rank, Record
 
@@ -345,7 +345,7 @@ def small_parts(small_windows: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("effect", ["killed", "reply lost", "repeated"])
+@pytest.mark.parametrize("effect", EFFECTS)
 async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect: str) -> None:
     now = MIDNIGHT + DAY + LATER
     wanted = await uninterrupted(now)

@@ -98,12 +98,12 @@ async def test_behind_what_is_pending_stands_what_was_joined_last(prune: bool) -
 
 async def test_more_windows_are_read_where_the_last_one_holds_too_little() -> None:
     log = Log()
-    for n in range(20):
+    for n in range(40):
         await log.write(Rank(f"e{n}", T0 + 60 * n), Obs(f"e{n}", T0 + 60 * n + 30, 0.5))
         await log.join(T0 + 60 * n + WAIT + 60)
     now = T0 + 5000
     await log.join(now)
-    told = [name for n in range(19, -1, -1) for name in (f"obs:e{n}", f"e{n}")]
+    told = [name for n in range(39, -1, -1) for name in (f"obs:e{n}", f"e{n}")]
 
     assert await log.latest(6, now) == told[:6]
     assert 1 < len([call for call in log.calls if ".dsjson" in call]) < recent.WINDOWS
