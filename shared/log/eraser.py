@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from shared.counters import Counters
 from shared.log import checkpoint as checkpoints
-from shared.log import erasures, hours, parts
+from shared.log import erasures, hours
 from shared.log.buckets import Waits, next_bucket
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased, Erasure, found_marks
@@ -105,7 +105,7 @@ class Eraser:
                 return False
         for hour, generation in sorted(kept.held.hours.items()):
             if generation:  # a run that was late and killed may have written some of it once more
-                await parts.delete_older(self._blobs, loop_id, hour, hour + parts.HOUR, generation)
+                await hours.renew(self._blobs, loop_id, hour, generation, aim.erased)
                 continue
             await hours.rewrite(self._blobs, loop_id, hour, aim.checkpoint.generation, aim.erased)
             kept.held.hours[hour] = aim.checkpoint.generation

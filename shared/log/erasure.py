@@ -112,7 +112,11 @@ class Erased:
         """Whether an observation is erased: with its event, by whatever name."""
         if not self._observed or observed.t >= self._until:
             return False
-        return observed.t < self._observed.get(digest_of(observed.e).hex(), _NEVER)
+        return self.hides_observed(digest_of(observed.e), observed.t)
+
+    def hides_observed(self, digest: bytes, time: float) -> bool:
+        """The same of one that came at a time for the event of a digest."""
+        return time < self._observed.get(digest.hex(), _NEVER)
 
     def hides_mark(self, digest: bytes, time: float) -> bool:
         """Whether the rank call that a mark stands for is erased."""

@@ -108,6 +108,7 @@ class Hours:
         while True:
             progress, etag = await load(self._blobs, loop.loop_id)
             checkpoint, _ = await checkpoints.load(self._blobs, loop.loop_id)  # behind it, see `rewrite`
+            erased = await erasure.load(self._blobs, checkpoint.erasures)
             closed = _joined_through(checkpoint, loop.waits, spans, now) - EARLY
             reach = closed // HOUR * HOUR
             start = max(progress.through, checkpoint.since)
@@ -117,25 +118,30 @@ class Hours:
             if written and time.monotonic() >= until:
                 return written
             try:
-                await self._pass(loop, part, progress, etag, checkpoint)
+                await self._pass(loop, part, progress, etag, checkpoint, erased)
                 written += 1
             except Conflict:
                 self._counters.add("hours.rivals")
                 await self._withdraw(loop.loop_id, part)
         reach = max(reach, progress.through)
-        await merged.merge_days(self._blobs, loop.loop_id, reach, checkpoint.generation)
+        await self._merge_days(loop.loop_id, reach, checkpoint.generation, erased)
         if len(self._through) >= _LOOPS:
             self._through.clear()
         self._through[loop.loop_id] = reach
         return written
 
     async def _pass(
-        self, loop: LoopRules, part: Part, progress: Progress, etag: str | None, checkpoint: Checkpoint
+        self,
+        loop: LoopRules,
+        part: Part,
+        progress: Progress,
+        etag: str | None,
+        checkpoint: Checkpoint,
+        erased: Erased,
     ) -> None:
         """Write a part, and move the mark past it."""
         held = Waits(tuple(progress.waits)) if progress.waits else None
         waits = late.merged(held, loop.waits)
-        erased = await erasure.load(self._blobs, checkpoint.erasures)
         rewards, damaged = await parts.write(self._blobs, loop.loop_id, part, waits, erased, checkpoint.since)
         await parts.delete_older(self._blobs, loop.loop_id, part.span.start, part.span.end, part.span.generation)
         await self._series.count_rewards(loop.loop_id, part.span, rewards[late.LATE], rewards[late.UNKNOWN])
@@ -155,6 +161,14 @@ class Hours:
             self._counters.add("hours.damaged", damaged)
             log.error("%d lines of %s cannot be decoded and are not in its Parquet", damaged, part.span)
 
+    async def _merge_days(self, loop_id: str, reach: int, generation: int, erased: Erased) -> None:
+        """Write the tables of days that are over; take back those that an erasure has passed meanwhile."""
+        written = await merged.merge_days(self._blobs, loop_id, reach, generation, erased)
+        if written and (await load(self._blobs, loop_id))[0].generation > generation:
+            self._counters.add("hours.rivals")
+            for day in written:
+                await self._blobs.delete(merged.path(loop_id, day))
+
     async def _withdraw(self, loop_id: str, part: Part) -> None:
         """Take back what was written of a state that an erasure has replaced meanwhile."""
         progress, _ = await load(self._blobs, loop_id)
@@ -166,8 +180,9 @@ async def rewrite(blobs: Blobs, loop_id: str, hour: int, generation: int, erased
     """Write what stands of an hour anew, and delete what stood; for an erasure. It may be repeated, and cut off.
 
     Call it when the checkpoint names the generation, and every window of the hour's day is of its last state: the
-    day's table is made of all of them. Whoever writes the hour meanwhile from an older checkpoint cannot pass it any
-    more, and takes back what it has written; one that is killed in between may leave that, until this is called again.
+    day's table is made of all of them. Whoever writes the hour or its day meanwhile from an older checkpoint cannot
+    pass it any more, and takes back what it has written; one that is killed in between may leave that, until `renew`
+    is called.
 
     Args:
         blobs: hold the log.
@@ -191,10 +206,15 @@ async def rewrite(blobs: Blobs, loop_id: str, hour: int, generation: int, erased
     while part := await parts.following(blobs, loop_id, max(start, since), min(end, progress.through), generation):
         await parts.write(blobs, loop_id, part, waits, erased, since)
         start = part.span.end
-    await parts.delete_older(blobs, loop_id, hour, end, generation)
+    await renew(blobs, loop_id, hour, generation, erased)
+
+
+async def renew(blobs: Blobs, loop_id: str, hour: int, generation: int, erased: Erased) -> None:
+    """Leave nothing of an hour that was rewritten in an older generation, nor of its day; see `rewrite`."""
+    await parts.delete_older(blobs, loop_id, hour, hour + HOUR, generation)
     for day in await merged.days(blobs, loop_id):
         if day.start // merged.DAY == hour // merged.DAY and day.generation < generation:
-            await merged.write_day(blobs, loop_id, replace(day, generation=generation))
+            await merged.write_day(blobs, loop_id, replace(day, generation=generation), erased)
             await blobs.delete(merged.path(loop_id, day))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.log.erasure import decode_line
+from shared.log.erasure import Erased, decode_line
 from shared.log.records import Observed, Ranked, decode_observed, digest_of, readable
 from shared.storage import Blobs
 
@@ -45,9 +45,23 @@ def of_lines(joined: Iterable[bytes], observed: Iterable[bytes]) -> Table:
 
 def holds(table: Table, digests: Iterable[bytes], subjects: Iterable[str] = ()) -> bool:
     """Whether a table has a row of one of the events, or perhaps of one of the subjects."""
-    events = np.array([int.from_bytes(digest) for digest in digests], np.uint64)
     heads = np.array([_head(tag) for tag in subjects], np.uint64)
-    return bool(np.isin(table["event"], events).any() or np.isin(table["subject"], heads).any())
+    return bool(_named(table, digests).any() or np.isin(table["subject"], heads).any())
+
+
+def left(table: Table, erased: Erased) -> Table:
+    """The rows of a table that are not erased; all of a subject whose events are still to be found are left."""
+    gone = _named(table, erased.digests)
+    for n in np.flatnonzero(gone):
+        row = table[n]
+        hides = erased.hides_mark if row["kind"] == RANKED else erased.hides_observed
+        gone[n] = hides(int(row["event"]).to_bytes(8), float(row["time"]))
+    return table[~gone]
+
+
+def _named(table: Table, digests: Iterable[bytes]) -> NDArray[np.bool_]:
+    """Which rows of a table are of one of the events."""
+    return np.isin(table["event"], np.array([int.from_bytes(digest) for digest in digests], np.uint64))
 
 
 def merge(tables: Sequence[Table]) -> Table:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import accumulate, groupby
 
 from shared.log import index, joined
+from shared.log.erasure import Erased
 from shared.log.index import Table
 from shared.log.joined import Window
 from shared.storage import Blobs, Conflict
@@ -94,11 +95,15 @@ async def _rows(blobs: Blobs, loop_id: str, window: Mapping[str, Window]) -> Tab
     return await asyncio.to_thread(index.of_lines, *lines)
 
 
-async def write(blobs: Blobs, loop_id: str, span: Window, table: Table) -> None:
-    """Write a table, unless it has no rows or stands already."""
-    if len(table):
+async def write(blobs: Blobs, loop_id: str, span: Window, table: Table, erased: Erased) -> None:
+    """Write what may be seen of a table, unless that has no rows or stands already.
+
+    The windows may be of an older generation than the table, and hold what is erased by now.
+    """
+    left = await asyncio.to_thread(index.left, table, erased)
+    if len(left):
         with suppress(Conflict):  # an earlier try took effect
-            await blobs.put(path(loop_id, span), table.tobytes())
+            await blobs.put(path(loop_id, span), left.tobytes())
 
 
 async def days(blobs: Blobs, loop_id: str) -> list[Window]:
@@ -106,7 +111,7 @@ async def days(blobs: Blobs, loop_id: str) -> list[Window]:
     return sorted(span for span in await stored(blobs, loop_id) if _is_day(span))
 
 
-async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int) -> None:
+async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int, erased: Erased) -> list[Window]:
     """Merge the tables of each day that is over, and delete those that were merged a day ago.
 
     Args:
@@ -114,24 +119,31 @@ async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int) 
         loop_id: the loop.
         through: every part before it has its table.
         generation: of the tables to be written.
+        erased: what is in force by the checkpoint of that generation.
+
+    Returns:
+        The tables that were written. An erasure that passes meanwhile replaces windows under way: so where its
+        generation is in force afterwards, they are to be withdrawn.
     """
     held = await stored(blobs, loop_id)
-    count = counting(held)
+    count, written = counting(held), []
     for _, group in groupby(count, key=lambda span: span.start // DAY):
         parts = list(group)
         end = parts[0].start // DAY * DAY + DAY
         if len(parts) > 1 and end <= through and sum(held[span] for span in parts) <= MOST:
-            await write_day(blobs, loop_id, Window(parts[0].start, end, generation))
+            written.append(Window(parts[0].start, end, generation))
+            await write_day(blobs, loop_id, written[-1], erased)
     merged = [span for span in count if _is_day(span) and span.end + DAY <= through]
     for span in held:
         if any(day.start <= span.start and span.end <= day.end and span != day for day in merged):
             await blobs.delete(path(loop_id, span))
+    return written
 
 
-async def write_day(blobs: Blobs, loop_id: str, span: Window) -> None:
+async def write_day(blobs: Blobs, loop_id: str, span: Window, erased: Erased) -> None:
     """Write the table of a day from its windows; see `write`."""
     windows = await joined.sizes(blobs, loop_id, span.start, span.end)
-    await write(blobs, loop_id, span, await gather(blobs, loop_id, windows))
+    await write(blobs, loop_id, span, await gather(blobs, loop_id, windows), erased)
 
 
 def _is_day(span: Window) -> bool:

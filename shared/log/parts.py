@@ -81,7 +81,7 @@ async def write(
         How many rewards came to each fate, by `late.FATES`, and how many lines could not be decoded.
     """
     own = await merged.gather(blobs, loop_id, part.windows)
-    await merged.write(blobs, loop_id, part.span, own)
+    await merged.write(blobs, loop_id, part.span, own, erased)
     observed, rewards, unread = await _observations(blobs, loop_id, part, own, waits, erased, since)
     rows, damaged = await _events(blobs, loop_id, part, erased)
     for table, data in ((OBSERVATIONS, observed), (EVENTS, rows)):

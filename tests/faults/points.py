@@ -209,7 +209,7 @@ LATER = (
     Point("erasing.hour.index", "put loops/<loop>/index/.*", "rewrite"),
     Point("erasing.hour.table", "put loops/<loop>/parquet/.*", "rewrite"),
     Point("erasing.hour.files", "names loops/<loop>/(index|parquet)/.*", "rewrite"),
-    Point("erasing.hour.delete", "delete loops/<loop>/(index|parquet)/.*", "rewrite"),
+    Point("erasing.hour.delete", "delete loops/<loop>/(index|parquet)/.*", "renew"),
     Point("erasing.hour.days", "sizes loops/<loop>/index/", "rewrite"),
     Point("erasing.hour.older", "names loops/<loop>/(index|parquet)/.*", "Eraser._pass"),
     Point("erasing.imports", "names loops/<loop>/imports/", "Scan.places"),

@@ -454,10 +454,11 @@ async def test_a_row_that_storage_took_very_late_is_found_by_the_pass_that_confi
     assert await world.residue(ANN, "ann-1", "ann-2") == []
 
 
-@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("written", ["", "before", "since"])
 @pytest.mark.parametrize("effect", ["killed", "reply lost"])
 @pytest.mark.parametrize("kind", ["event", "subject"])
-async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event", "subject"], written: bool) -> None:
+async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event", "subject"], written: str) -> None:
+    """Where the hour was not written, or was before the erasure was asked for, or since."""
     records = story(count=14)
     wanted = await told(less(records, events=[VICTIM]) if kind == "event" else less(records, subject=ANN))
     names = [VICTIM] if kind == "event" else [ANN, *named(records, ANN)]
@@ -465,8 +466,9 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event",
         world = World()
         await world.write(records)
         await world.join(T0 + (LATER if written else 70))
-        assert not written or await world.hours(T0 + LATER) == 1
+        assert written != "before" or await world.hours(T0 + LATER) == 1
         await world.ask(kind, names[0], T0 + 140.0)
+        assert written != "since" or await world.hours(T0 + LATER) == 1
         gate = world.gate = CutOff(n, effect)
         now = T0 + LATER
         for _ in range(3):
@@ -513,7 +515,7 @@ async def test_runs_that_race_lose_nothing_and_keep_nothing(monkeypatch: pytest.
     now = T0 + LATER
     for _ in range(3):
         runs = [world.join(now), world.erase(now), world.ask("subject", ANN, T0 + 140.0), world.join(now)]
-        runs += [world.ask("event", VICTIM, T0 + 140.0), world.erase(now), world.erase(now, 0.0)]
+        runs += [world.ask("event", VICTIM, T0 + 140.0), world.erase(now), world.erase(now, 0.0), world.hours(now)]
         chance.shuffle(runs)
         await asyncio.gather(*map(failing_softly, runs))
         assert VICTIM not in str(await world.lines())

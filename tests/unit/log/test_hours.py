@@ -426,6 +426,56 @@ async def test_what_is_being_erased_is_not_written(log: Hourly) -> None:
     assert [row["event_id"] for row in await log.rows("events")] == ["kept"]
     assert await log.fates() == {"kept": "joined"}
     assert all(".4." in name for name in await log.files())
+    assert not any(digest_of("gone") in data for data in (await log.files()).values())
+
+
+async def test_nor_is_what_is_being_erased_in_the_table_of_its_day(log: Hourly) -> None:
+    await log.join(*history(), now=MIDNIGHT + DAY + LATER)
+    await log.set(generation=4, erasures=[event("e20")])
+
+    await log.write(MIDNIGHT + DAY + LATER)
+
+    assert await merged.days(log.blobs, LOOP) != []
+    assert not any(digest_of("e20") in data for data in (await log.files()).values())
+    assert len(await log.look_up(digest_of("e21"))) > 0
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_whoever_merges_a_day_while_an_erasure_passes_takes_it_back(log: Hourly, dies: bool) -> None:
+    """Or where that dies before it does, the pass that confirms the erasure does."""
+    await log.join(*history(), now=MIDNIGHT + DAY + LATER)
+    erased, now = Erased([event("e20")]), MIDNIGHT + DAY + LATER
+    hour = MIDNIGHT  # any of the day
+    passed = False
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal passed
+        operation, path = name.split()[0], name.split()[-1]
+        day = operation == "put" and "/index/" in path and int(path[-16:-6]) - int(path[-27:-17]) > HOUR
+        if day and not done:
+            passed = True
+            await log.set(generation=1, erasures=[event("e20")])
+            await renew(log.blobs, 1, erased)
+            await hours.rewrite(log.blobs, LOOP, hour, 1, erased)
+        elif passed and dies:
+            raise Killed
+
+    log.gate = gate
+    with contextlib.suppress(Killed):
+        await log.write(now)
+    log.gate = None
+    assert passed
+    stale = [day for day in await merged.days(log.blobs, LOOP) if day.generation == 0 and day.start == MIDNIGHT]
+    assert bool(stale) is dies
+    if dies:
+        await hours.renew(log.blobs, LOOP, hour, 1, erased)
+    else:
+        assert log.counters["hours.rivals"] == 1
+        await log.write(now)
+
+    assert [day.generation for day in await merged.days(log.blobs, LOOP) if day.start == MIDNIGHT] == [1]
+    assert len(await log.look_up(digest_of("e20"))) == 0
+    assert len(await log.look_up(digest_of("e21"))) > 0
 
 
 async def test_an_erasure_writes_an_hour_anew(log: Hourly) -> None:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.log import index
-from shared.log.erasure import decode_line
+from shared.log.erasure import NOTHING, Erased, Erasure, decode_line
 from shared.log.index import OBSERVED, RANKED
 from shared.log.join import LoopRules, decode_events, join, observations_of
 from shared.log.joined import Window, window_path, write_index
-from shared.log.records import Observed, Ranked, decode_observed, digest_of
+from shared.log.records import Observed, Ranked, decode_observed, digest_of, mark
 from shared.storage.memory import MemoryBlobs
 from tests.journalled import LOOP, T0, Obs, Rank
 from tests.unit.log.test_joiner import SHORT
@@ -84,6 +84,25 @@ def test_a_table_tells_whether_it_holds_any_of_many(ids: list[str], tags: list[s
     found = index.of(decode_events([Rank("e", T0, subject=ANN).line(), Rank("x", T0 + 1).line()]), [])
 
     assert index.holds(found, map(digest_of, ids), tags) == held
+
+
+def test_rows_are_left_that_are_not_erased() -> None:
+    named = Erasure("event", digest_of("e").hex(), T0 + 5.0)
+    whose = Erasure("subject", ANN, T0 + 9.0, found="marks")
+    erased = Erased([named, whose], {"marks": mark("x", T0 + 1.0)})
+    ranked = [("e", 0.0), ("e", 6.0), ("x", 1.0), ("x", 2.0), ("z", 1.0)]
+    lines = [Rank(name, T0 + time, subject=ANN if name == "x" else None).line() for name, time in ranked]
+    observed = [Observed(name, T0 + time, "r") for name, time in [("e", 4.0), ("e", 5.0), ("x", 3.0), ("z", 3.0)]]
+    whole = index.of(decode_events(lines), observed)
+
+    left = index.left(whole, erased)
+
+    told = {(name, time, RANKED) for name, time in (("e", 6.0), ("x", 2.0), ("z", 1.0))}
+    told |= {("e", 5.0, OBSERVED), ("z", 3.0, OBSERVED)}
+    ids = {int.from_bytes(digest_of(name)): name for name in "exz"}
+    assert {(ids[int(row["event"])], row["time"] - T0, row["kind"]) for row in left} == told
+    assert left.dtype == whole.dtype
+    assert index.left(whole, NOTHING).tobytes() == whole.tobytes()
 
 
 @settings(max_examples=300, deadline=None)

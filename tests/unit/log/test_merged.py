@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.log import index, joined, merged
+from shared.log.erasure import NOTHING
 from shared.log.index import OBSERVED, RANKED
 from shared.log.joined import Window
 from shared.log.records import digest_of
@@ -85,7 +86,7 @@ async def test_windows_without_an_index_are_gathered_by_their_lines() -> None:
     bare = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
     assert bare[joined.INDEX] == {} and len(by_index) == 4
     assert (await merged.gather(log.blobs, LOOP, bare)).tolist() == by_index.tolist()
-    await merged.write_day(log.blobs, LOOP, Window(MIDNIGHT, MIDNIGHT + DAY))
+    await merged.write_day(log.blobs, LOOP, Window(MIDNIGHT, MIDNIGHT + DAY), NOTHING)
     day = await log.blobs.get(merged.path(LOOP, Window(MIDNIGHT, MIDNIGHT + DAY)))
     assert day is not None and day.data == by_index.tobytes()
 
