@@ -124,7 +124,11 @@ class Hours:
                 self._counters.add("hours.rivals")
                 await self._withdraw(loop.loop_id, part)
         reach = max(reach, progress.through)
-        await self._merge_days(loop.loop_id, reach, checkpoint.generation, erased)
+        try:
+            await merged.merge_days(self._blobs, loop.loop_id, reach, checkpoint.generation, erased)
+        except Conflict:
+            self._counters.add("hours.rivals")
+            return written
         if len(self._through) >= _LOOPS:
             self._through.clear()
         self._through[loop.loop_id] = reach
@@ -161,18 +165,14 @@ class Hours:
             self._counters.add("hours.damaged", damaged)
             log.error("%d lines of %s cannot be decoded and are not in its Parquet", damaged, part.span)
 
-    async def _merge_days(self, loop_id: str, reach: int, generation: int, erased: Erased) -> None:
-        """Write the tables of days that are over; take back those that an erasure has passed meanwhile."""
-        written = await merged.merge_days(self._blobs, loop_id, reach, generation, erased)
-        if written and (await load(self._blobs, loop_id))[0].generation > generation:
-            self._counters.add("hours.rivals")
-            for day in written:
-                await self._blobs.delete(merged.path(loop_id, day))
-
     async def _withdraw(self, loop_id: str, part: Part) -> None:
         """Take back what was written of a state that an erasure has replaced meanwhile."""
         progress, _ = await load(self._blobs, loop_id)
         generation = max(progress.generation, part.span.generation)
+        if progress.through >= part.span.end:
+            # A rival has passed it, perhaps with these very files: they go only where others stand in their place.
+            stored = await parts.files(self._blobs, loop_id, part.span.start, part.span.end)
+            generation = max((span.generation for _, span in stored), default=generation)
         await parts.delete_older(self._blobs, loop_id, part.span.start, part.span.end, generation)
 
 
@@ -180,9 +180,9 @@ async def rewrite(blobs: Blobs, loop_id: str, hour: int, generation: int, erased
     """Write what stands of an hour anew, and delete what stood; for an erasure. It may be repeated, and cut off.
 
     Call it when the checkpoint names the generation, and every window of the hour's day is of its last state: the
-    day's table is made of all of them. Whoever writes the hour or its day meanwhile from an older checkpoint cannot
-    pass it any more, and takes back what it has written; one that is killed in between may leave that, until `renew`
-    is called.
+    day's table is made of all of them. Whoever writes the hour meanwhile from an older checkpoint cannot pass it any
+    more, and takes back what it has written; one that is killed in between may leave that, and one that merges the day
+    its table, until `renew` is called.
 
     Args:
         blobs: hold the log.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shared.log.erasure import Erased, decode_line
 from shared.log.records import Observed, Ranked, decode_observed, digest_of, readable
-from shared.storage import Blobs
+from shared.storage import Blobs, Conflict
 
 RANKED, OBSERVED = b"r", b"o"
 ROW = np.dtype([("event", ">u8"), ("subject", ">u8"), ("time", ">f8"), ("kind", "S1")])
@@ -27,6 +27,10 @@ _CHUNK = 400_000
 """Rows of a large table that are read at a time: 10 MB."""
 _NEAR = 6
 """Standard deviations around where a digest is expected; past them the read is widened."""
+
+
+class Replaced(Conflict):
+    """A table that was listed is gone, since an erasure has put another one in its place."""
 
 
 def of(events: Iterable[Ranked], observed: Iterable[Observed]) -> Table:
@@ -91,6 +95,9 @@ async def find(blobs: Blobs, path: str, size: int, digest: bytes) -> Table:
         path: of its blob.
         size: of the blob, in bytes.
         digest: of the event.
+
+    Raises:
+        Replaced: it is gone.
     """
     count = size // ROW.itemsize
     share = int.from_bytes(digest) / 2**64
@@ -98,12 +105,11 @@ async def find(blobs: Blobs, path: str, size: int, digest: bytes) -> Table:
     while True:
         first = max(0, math.floor(count * share - spread))
         last = min(count, math.ceil(count * share + spread))
-        blob = await blobs.get_range(path, first * ROW.itemsize, (last - first) * ROW.itemsize)
-        table = decode(blob.data if blob else b"")
+        table = await _read(blobs, path, first, last - first)
         found = rows_of(table, digest)
         low_enough = first == 0 or (len(table) and table["event"][0] < int.from_bytes(digest))
         high_enough = last == count or (len(table) and table["event"][-1] > int.from_bytes(digest))
-        if (low_enough and high_enough) or blob is None:
+        if low_enough and high_enough:
             return found
         spread *= 4
 
@@ -116,19 +122,28 @@ async def select(blobs: Blobs, path: str, size: int, digests: NDArray[np.uint64]
         path: of its blob.
         size: of the blob, in bytes.
         digests: of the events.
+
+    Raises:
+        Replaced: it is gone.
     """
     count = size // ROW.itemsize
     if len(digests) * 2 * _spread(count, 0.5) < count:  # cheaper than to read all of it
         return merge([await find(blobs, path, size, int(digest).to_bytes(8)) for digest in digests])
     found = []
     for first in range(0, count, _CHUNK):
-        blob = await blobs.get_range(path, first * ROW.itemsize, min(_CHUNK, count - first) * ROW.itemsize)
-        found.append(await asyncio.to_thread(_among, blob.data if blob else b"", digests))
+        table = await _read(blobs, path, first, min(_CHUNK, count - first))
+        found.append(await asyncio.to_thread(_among, table, digests))
     return merge(found)
 
 
-def _among(data: bytes, digests: NDArray[np.uint64]) -> Table:
-    table = decode(data)
+async def _read(blobs: Blobs, path: str, first: int, count: int) -> Table:
+    blob = await blobs.get_range(path, first * ROW.itemsize, count * ROW.itemsize)
+    if blob is None:
+        raise Replaced(f"{path} is gone")
+    return decode(blob.data)
+
+
+def _among(table: Table, digests: NDArray[np.uint64]) -> Table:
     return table[np.isin(table["event"].astype(np.uint64), digests)]
 
 

@@ -14,7 +14,7 @@ from itertools import accumulate, groupby
 
 from shared.log import index, joined
 from shared.log.erasure import Erased
-from shared.log.index import Table
+from shared.log.index import Replaced, Table
 from shared.log.joined import Window
 from shared.storage import Blobs, Conflict
 
@@ -25,6 +25,8 @@ more stay as they are: twenty-four short reads in place of one."""
 MAX_BARE = 8 * 1024 * 1024
 """Bytes of windows without an index, compressed, whose lines one look reads: about a second of a core."""
 _AT_ONCE = 16
+_TRIES = 3
+"""How often a look-up lists the tables, where erasures replace them meanwhile."""
 _LINES = (joined.DSJSON, joined.OBSERVATIONS)
 
 
@@ -54,28 +56,32 @@ def counting(spans: Iterable[Window]) -> list[Window]:
     return found
 
 
-async def gather(blobs: Blobs, loop_id: str, windows: Mapping[str, Iterable[Window]]) -> Table:
+async def gather(blobs: Blobs, loop_id: str, windows: Mapping[str, Iterable[Window]], erased: Erased) -> Table:
     """The rows of some windows as one table: by their indexes, or where they have none by their lines.
 
     Args:
         blobs: hold them.
         loop_id: the loop.
         windows: what is stored of them, by kind; see `joined.sizes`.
+        erased: what is left out: a window may still hold what an erasure in force has not come to.
 
     Raises:
+        Replaced: an index is gone: an erasure has replaced its window meanwhile.
         StorageError: the lines of a window without an index are gone or damaged.
     """
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def read(window: Window) -> Table:
         async with places:
-            blob = await blobs.get(joined.window_path(loop_id, window, joined.INDEX))
-            return index.decode(blob.data if blob else b"")
+            path = joined.window_path(loop_id, window, joined.INDEX)
+            if (blob := await blobs.get(path)) is None:
+                raise Replaced(f"{path} is gone")
+            return index.decode(blob.data)
 
     tables = await asyncio.gather(*map(read, windows[joined.INDEX]))
     for window in unindexed(windows):  # one after the other: lines take far more memory than their rows
         tables.append(await _rows(blobs, loop_id, window))
-    return await asyncio.to_thread(index.merge, tables)
+    return await asyncio.to_thread(lambda: index.left(index.merge(tables), erased))
 
 
 def unindexed(windows: Mapping[str, Iterable[Window]]) -> list[dict[str, Window]]:
@@ -95,15 +101,11 @@ async def _rows(blobs: Blobs, loop_id: str, window: Mapping[str, Window]) -> Tab
     return await asyncio.to_thread(index.of_lines, *lines)
 
 
-async def write(blobs: Blobs, loop_id: str, span: Window, table: Table, erased: Erased) -> None:
-    """Write what may be seen of a table, unless that has no rows or stands already.
-
-    The windows may be of an older generation than the table, and hold what is erased by now.
-    """
-    left = await asyncio.to_thread(index.left, table, erased)
-    if len(left):
+async def write(blobs: Blobs, loop_id: str, span: Window, table: Table) -> None:
+    """Write a table, unless it has no rows or stands already."""
+    if len(table):
         with suppress(Conflict):  # an earlier try took effect
-            await blobs.put(path(loop_id, span), left.tobytes())
+            await blobs.put(path(loop_id, span), table.tobytes())
 
 
 async def days(blobs: Blobs, loop_id: str) -> list[Window]:
@@ -111,7 +113,7 @@ async def days(blobs: Blobs, loop_id: str) -> list[Window]:
     return sorted(span for span in await stored(blobs, loop_id) if _is_day(span))
 
 
-async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int, erased: Erased) -> list[Window]:
+async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int, erased: Erased) -> None:
     """Merge the tables of each day that is over, and delete those that were merged a day ago.
 
     Args:
@@ -121,29 +123,27 @@ async def merge_days(blobs: Blobs, loop_id: str, through: int, generation: int, 
         generation: of the tables to be written.
         erased: what is in force by the checkpoint of that generation.
 
-    Returns:
-        The tables that were written. An erasure that passes meanwhile replaces windows under way: so where its
-        generation is in force afterwards, they are to be withdrawn.
+    Raises:
+        Replaced: an erasure passes meanwhile. Where it does after the windows were read, its confirming pass writes
+            the day anew.
     """
     held = await stored(blobs, loop_id)
-    count, written = counting(held), []
+    count = counting(held)
     for _, group in groupby(count, key=lambda span: span.start // DAY):
         parts = list(group)
         end = parts[0].start // DAY * DAY + DAY
         if len(parts) > 1 and end <= through and sum(held[span] for span in parts) <= MOST:
-            written.append(Window(parts[0].start, end, generation))
-            await write_day(blobs, loop_id, written[-1], erased)
+            await write_day(blobs, loop_id, Window(parts[0].start, end, generation), erased)
     merged = [span for span in count if _is_day(span) and span.end + DAY <= through]
     for span in held:
         if any(day.start <= span.start and span.end <= day.end and span != day for day in merged):
             await blobs.delete(path(loop_id, span))
-    return written
 
 
 async def write_day(blobs: Blobs, loop_id: str, span: Window, erased: Erased) -> None:
     """Write the table of a day from its windows; see `write`."""
     windows = await joined.sizes(blobs, loop_id, span.start, span.end)
-    await write(blobs, loop_id, span, await gather(blobs, loop_id, windows), erased)
+    await write(blobs, loop_id, span, await gather(blobs, loop_id, windows, erased))
 
 
 def _is_day(span: Window) -> bool:
@@ -167,8 +167,16 @@ async def look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, waterma
         The rows, and how many windows were too much to search; `parts.write` gives them a table.
 
     Raises:
+        Replaced: erasures replace tables faster than they are read.
         StorageError: the lines of a window without an index are gone or damaged.
     """
+    for _ in range(_TRIES - 1):
+        with suppress(Replaced):
+            return await _look_up(blobs, loop_id, digest, since, watermark)
+    return await _look_up(blobs, loop_id, digest, since, watermark)
+
+
+async def _look_up(blobs: Blobs, loop_id: str, digest: bytes, since: int, watermark: int) -> tuple[Table, int]:
     held = await stored(blobs, loop_id)
     tables = [(path(loop_id, span), held[span]) for span in counting(held) if span.end > since]
     reach = max([since, *(span.end for span in held)])

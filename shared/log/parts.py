@@ -79,9 +79,12 @@ async def write(
 
     Returns:
         How many rewards came to each fate, by `late.FATES`, and how many lines could not be decoded.
+
+    Raises:
+        Replaced: an erasure passes meanwhile.
     """
-    own = await merged.gather(blobs, loop_id, part.windows)
-    await merged.write(blobs, loop_id, part.span, own, erased)
+    own = await merged.gather(blobs, loop_id, part.windows, erased)
+    await merged.write(blobs, loop_id, part.span, own)
     observed, rewards, unread = await _observations(blobs, loop_id, part, own, waits, erased, since)
     rows, damaged = await _events(blobs, loop_id, part, erased)
     for table, data in ((OBSERVATIONS, observed), (EVENTS, rows)):
@@ -117,7 +120,8 @@ async def _observations(
         digests.append(np.array([int.from_bytes(digest_of(o.e)) for o in found], np.uint64)[origin])
         times.append(np.array([o.t for o in found], float)[origin])
         rewards.append(np.array([o.k == "r" for o in found], bool)[origin])
-    fates = await _fates(blobs, loop_id, part.span, own, np.concatenate(digests), np.concatenate(times), waits, since)
+    wanted = (np.concatenate(digests), np.concatenate(times))
+    fates = await _fates(blobs, loop_id, part.span, own, *wanted, waits, erased, since)
     sink, first = parquet.Sink(schema.observations()), 0
     for rows in tables:
         last = first + rows.num_rows
@@ -135,12 +139,16 @@ async def _fates(
     digests: NDArray[np.uint64],
     times: NDArray[np.float64],
     waits: Waits,
+    erased: Erased,
     since: int,
 ) -> Fates:
-    """What became of the observations that arrived in a part; the newest tables first, until each has its event."""
+    """What became of the observations that arrived in a part; the newest tables first, until each has its event.
+
+    Of an event that is erased nothing is told, whether or not the erasure has come to its table yet.
+    """
     ranked = np.full(len(times), np.nan)
     coming = await joined.sizes(blobs, loop_id, span.end, span.end + EARLY)
-    near = await asyncio.to_thread(index.merge, [own, await merged.gather(blobs, loop_id, coming)])
+    near = await asyncio.to_thread(index.merge, [own, await merged.gather(blobs, loop_id, coming, erased)])
     ranked[:] = await asyncio.to_thread(late.newest, near, digests, times, since)
     horizon = span.start - max(wait for _, wait in waits.steps) - late.HORIZON
     held = await merged.stored(blobs, loop_id) if np.isnan(ranked).any() else {}
@@ -149,6 +157,7 @@ async def _fates(
         if missing.any() and other.start < span.start and other.end > horizon:
             path = merged.path(loop_id, other)
             table = await index.select(blobs, path, held[other], np.unique(digests[missing]))
+            table = await asyncio.to_thread(index.left, table, erased)
             ranked[missing] = late.newest(table, digests[missing], times[missing], since)
     return late.fates(times, ranked, waits)
 

@@ -13,7 +13,8 @@ from shared.log import hours, joined, merged, parts, retention
 from shared.log.buckets import Waits
 from shared.log.day import LATE as LATE_REWARDS
 from shared.log.day import UNKNOWN, MinuteDay
-from shared.log.erasure import Erased, Erasure
+from shared.log.erasure import NOTHING, Erased, Erasure
+from shared.log.index import Table
 from shared.log.join import LoopRules
 from shared.log.joined import Window
 from shared.log.records import digest_of
@@ -410,7 +411,7 @@ async def renew(blobs: Blobs, generation: int, erased: Erased) -> None:
                 await blobs.delete(joined.window_path(LOOP, window, kind))
     for window in await joined.windows(blobs, LOOP, 0, 2**33, joined.INDEX):
         own = {kind: [window] if kind == joined.INDEX else [] for kind in joined.KINDS}
-        table = await merged.gather(blobs, LOOP, own)
+        table = await merged.gather(blobs, LOOP, own, NOTHING)
         hidden = erased._events
         kept_rows = table[[int(event).to_bytes(8).hex() not in hidden for event in table["event"]]]
         await joined.write_index(blobs, LOOP, Window(window.start, window.end, generation), kept_rows)
@@ -440,42 +441,67 @@ async def test_nor_is_what_is_being_erased_in_the_table_of_its_day(log: Hourly) 
     assert len(await log.look_up(digest_of("e21"))) > 0
 
 
-@pytest.mark.parametrize("dies", [False, True])
-async def test_whoever_merges_a_day_while_an_erasure_passes_takes_it_back(log: Hourly, dies: bool) -> None:
-    """Or where that dies before it does, the pass that confirms the erasure does."""
+@pytest.mark.parametrize("read", [False, True])
+async def test_a_day_that_is_merged_while_an_erasure_passes_is_put_right(
+    log: Hourly, monkeypatch: pytest.MonkeyPatch, read: bool
+) -> None:
+    """By the next run where its windows were to be read yet, else by the pass that confirms the erasure."""
     await log.join(*history(), now=MIDNIGHT + DAY + LATER)
-    erased, now = Erased([event("e20")]), MIDNIGHT + DAY + LATER
-    hour = MIDNIGHT  # any of the day
-    passed = False
+    erased, now, passed = Erased([event("e20")]), MIDNIGHT + DAY + LATER, False
+    gather = merged.gather
 
-    async def gate(name: str, done: bool) -> None:
+    async def gathered(blobs: Blobs, loop_id: str, windows: dict[str, list[Window]], hidden: Erased) -> Table:
         nonlocal passed
-        operation, path = name.split()[0], name.split()[-1]
-        day = operation == "put" and "/index/" in path and int(path[-16:-6]) - int(path[-27:-17]) > HOUR
-        if day and not done:
+        starts = [window.start for window in windows[joined.INDEX]] or [0]
+        day = not passed and max(starts) - min(starts) > HOUR
+        before = await gather(blobs, loop_id, windows, hidden) if read else None
+        if day:
             passed = True
             await log.set(generation=1, erasures=[event("e20")])
             await renew(log.blobs, 1, erased)
-            await hours.rewrite(log.blobs, LOOP, hour, 1, erased)
-        elif passed and dies:
-            raise Killed
+            await hours.rewrite(log.blobs, LOOP, MIDNIGHT, 1, erased)
+        return await gather(blobs, loop_id, windows, hidden) if before is None else before
 
-    log.gate = gate
-    with contextlib.suppress(Killed):
-        await log.write(now)
-    log.gate = None
+    monkeypatch.setattr(merged, "gather", gathered)
+    await log.write(now)
     assert passed
-    stale = [day for day in await merged.days(log.blobs, LOOP) if day.generation == 0 and day.start == MIDNIGHT]
-    assert bool(stale) is dies
-    if dies:
-        await hours.renew(log.blobs, LOOP, hour, 1, erased)
-    else:
-        assert log.counters["hours.rivals"] == 1
-        await log.write(now)
+    assert [day.generation for day in await merged.days(log.blobs, LOOP)] == [0] * read
+    assert log.counters["hours.rivals"] == (not read)
+    await log.write(now)
+    await hours.renew(log.blobs, LOOP, MIDNIGHT, 1, erased)
 
-    assert [day.generation for day in await merged.days(log.blobs, LOOP) if day.start == MIDNIGHT] == [1]
+    assert [day.generation for day in await merged.days(log.blobs, LOOP)] == [1]
     assert len(await log.look_up(digest_of("e20"))) == 0
-    assert len(await log.look_up(digest_of("e21"))) > 0
+    for name in {f"e{n}" for n in range(24)} - {"e20"}:
+        assert len(await log.look_up(digest_of(name))) > 0
+
+
+async def test_who_was_overtaken_leaves_the_hour_to_who_has_passed_it(log: Hourly) -> None:
+    """By its very files, although an erasure has come to another hour since."""
+    await log.join(Rank("e", H), Rank("gone", H + HOUR), now=H + LATER)
+
+    async def overtake() -> None:
+        await log.write(H + LATER)
+        await log.set(generation=1, erasures=[event("gone")])
+        await renew(log.blobs, 1, Erased([event("gone")]))
+        await hours.rewrite(log.blobs, LOOP, H + HOUR, 1, Erased([event("gone")]))
+
+    await during(log, lambda name, done: name.startswith("put") and name.endswith("hours.json") and not done, overtake)
+
+    assert [row["event_id"] for row in await log.rows("events")] == ["e"]
+    assert len(await log.look_up(digest_of("e"))) == 1
+
+
+async def test_of_an_erased_event_a_later_reward_tells_nothing(log: Hourly) -> None:
+    """Not even when it was ranked, whether the erasure has come to its windows or not."""
+    await log.join(Rank("gone", H), Rank("kept", H + 1), now=H + 1150)
+    await log.join(Obs("gone", H + 2000), Obs("kept", H + 2000), now=H + LATER)
+    await log.set(generation=4, erasures=[Erasure("event", digest_of("gone").hex(), H + 1200.0)])
+
+    await log.write(H + LATER)
+
+    assert await log.fates() == {"gone": "unknown", "kept": "late"}
+    assert {row["event_id"]: row["event_time"] for row in await log.rows("observations")}["gone"] is None
 
 
 async def test_an_erasure_writes_an_hour_anew(log: Hourly) -> None:

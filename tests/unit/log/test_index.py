@@ -136,8 +136,9 @@ async def test_a_read_in_part_is_short() -> None:
     assert blobs.read / 20 < 0.04 * len(whole) * index.ROW.itemsize
 
 
-async def test_in_a_table_that_is_gone_nothing_is_found() -> None:
-    assert len(await index.find(MemoryBlobs(), "i", 2500, b"12345678")) == 0
+async def test_a_table_that_is_gone_is_not_taken_for_one_without_rows() -> None:
+    with pytest.raises(index.Replaced, match="i is gone"):
+        await index.find(MemoryBlobs(), "i", 2500, b"12345678")
 
 
 EVENT = Ranked("e", 1_700_000_000.25, False, b"{}", u="ab" * 16)  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,7 +79,7 @@ async def test_windows_without_an_index_are_gathered_by_their_lines() -> None:
     records = (Rank("e", MIDNIGHT), Obs("e", MIDNIGHT + 9.0), Obs("e", MIDNIGHT + 9000.0), Rank("f", MIDNIGHT + 9000))
     await log.join(*records, now=MIDNIGHT + 99_999.0)
     held = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
-    by_index = await merged.gather(log.blobs, LOOP, held)
+    by_index = await merged.gather(log.blobs, LOOP, held, NOTHING)
     path = joined.window_path(LOOP, min(held[joined.INDEX]), joined.INDEX)
     kept = await log.blobs.get(path)
     await log.unindex()
@@ -85,7 +87,7 @@ async def test_windows_without_an_index_are_gathered_by_their_lines() -> None:
 
     bare = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
     assert bare[joined.INDEX] == {} and len(by_index) == 4
-    assert (await merged.gather(log.blobs, LOOP, bare)).tolist() == by_index.tolist()
+    assert (await merged.gather(log.blobs, LOOP, bare, NOTHING)).tolist() == by_index.tolist()
     await merged.write_day(log.blobs, LOOP, Window(MIDNIGHT, MIDNIGHT + DAY), NOTHING)
     day = await log.blobs.get(merged.path(LOOP, Window(MIDNIGHT, MIDNIGHT + DAY)))
     assert day is not None and day.data == by_index.tobytes()
@@ -93,7 +95,7 @@ async def test_windows_without_an_index_are_gathered_by_their_lines() -> None:
     await log.blobs.put(path, kept.data)
     mixed = await joined.sizes(log.blobs, LOOP, MIDNIGHT, MIDNIGHT + DAY)
     assert len(mixed[joined.INDEX]) == 1 and len(merged.unindexed(mixed)) == len(held[joined.INDEX]) - 1
-    assert (await merged.gather(log.blobs, LOOP, mixed)).tolist() == by_index.tolist()
+    assert (await merged.gather(log.blobs, LOOP, mixed, NOTHING)).tolist() == by_index.tolist()
 
 
 async def test_windows_without_an_index_are_looked_up_as_far_as_that_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +134,44 @@ async def test_many_events_are_selected_from_a_stored_table(held: list[int], ask
     assert found.tolist() == table[np.isin(table["event"], digests)].tolist()
 
 
-async def test_a_table_that_is_gone_has_no_rows() -> None:
+async def test_a_table_that_is_gone_is_not_taken_for_one_without_rows() -> None:
     blobs = MemoryBlobs()
     few, many = np.array([5], np.uint64), np.arange(5, dtype=np.uint64)
-
-    assert len(await index.select(blobs, "t", 10**6, few)) == 0
-    assert len(await index.select(blobs, "t", 100, many)) == 0
     gone = {joined.DSJSON: [], joined.OBSERVATIONS: [], joined.INDEX: [Window(0, 60)]}
-    assert len(await merged.gather(blobs, LOOP, gone)) == 0
+
+    with pytest.raises(index.Replaced, match="t is gone"):
+        await index.select(blobs, "t", 10**6, few)
+    with pytest.raises(index.Replaced, match="t is gone"):
+        await index.select(blobs, "t", 100, many)
+    with pytest.raises(index.Replaced, match="index is gone"):
+        await merged.gather(blobs, LOOP, gone, NOTHING)
+
+
+async def test_a_look_up_lists_again_what_an_erasure_replaces_under_way() -> None:
+    log = Hourly()
+    await log.join(Rank("e", MIDNIGHT), now=MIDNIGHT + 99_999.0)
+    await log.write(MIDNIGHT + 99_999.0)
+    (held,) = await merged.stored(log.blobs, LOOP)
+    table = await log.blobs.get(merged.path(LOOP, held))
+    assert table is not None
+    replaced = list[int]()
+
+    async def gate(name: str, done: bool) -> None:
+        if name.startswith("get ") and not done and len(replaced) < tries:
+            replaced.append(len(replaced))
+            (held,) = await merged.stored(log.blobs, LOOP)
+            await log.blobs.put(merged.path(LOOP, replace(held, generation=held.generation + 1)), table.data)
+            await log.blobs.delete(merged.path(LOOP, held))
+
+    log.gate = gate
+    watched = log.process()._blobs
+    for tries in (1, 2):
+        replaced.clear()
+        rows, _ = await merged.look_up(watched, LOOP, digest_of("e"), 0, 2**33)
+        assert (len(rows), len(replaced)) == (1, tries)
+    tries = 9
+    with pytest.raises(index.Replaced):
+        await merged.look_up(watched, LOOP, digest_of("e"), 0, 2**33)
 
 
 async def test_hours_that_hold_something_are_found_in_order() -> None:
