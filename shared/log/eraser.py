@@ -9,6 +9,7 @@ less, has found nothing of it any more.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -68,12 +69,11 @@ class Eraser:
         """
         until, closed = self._steady() + patience, waits.closed_before(now - _MARGIN)
         await erasures.tidy(self._blobs, loop_id)
-        checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
-        if not checkpoint.erasures:
-            return None
         try:
+            kept, checkpoint = await self._look(loop_id)
+            if not checkpoint.erasures:
+                return None
             while True:
-                kept = _Kept(self._blobs, loop_id, *await erasures.progress(self._blobs, loop_id))
                 passing = kept.held.passing or _next(checkpoint, kept.held, closed, now)
                 if passing is None:
                     return now + LOOK_AGAIN
@@ -84,10 +84,18 @@ class Eraser:
                     return now
                 await self._end(loop_id, checkpoint, kept.held, passing, found, now)
                 await kept.save()
-                checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
+                kept, checkpoint = await self._look(loop_id)
         except Conflict:
             self._counters.add("erase.rivals")  # another run has come further
             return now
+
+    async def _look(self, loop_id: str) -> tuple[_Kept, Checkpoint]:
+        """How far the erasures are, and which are in force; of others nothing is known any more then."""
+        kept = _Kept(self._blobs, loop_id, *await erasures.progress(self._blobs, loop_id))
+        checkpoint, _ = await checkpoints.load(self._blobs, loop_id)  # behind it: what is not in force here is done
+        if _forget(checkpoint, kept.held):
+            await kept.save()
+        return kept, checkpoint
 
     async def _pass(
         self, loop_id: str, kept: _Kept, passing: Pass, aim: Aim, found: Mapping[str, bytes], until: float
@@ -104,11 +112,14 @@ class Eraser:
             if late:
                 return False
         for hour, generation in sorted(kept.held.hours.items()):
-            if generation:  # a run that was late and killed may have written some of it once more
-                await hours.renew(self._blobs, loop_id, hour, generation, aim.erased)
+            if hour <= passing.hour:
                 continue
-            await hours.rewrite(self._blobs, loop_id, hour, aim.checkpoint.generation, aim.erased)
-            kept.held.hours[hour] = aim.checkpoint.generation
+            if generation:  # a run that was late may have written some of it once more
+                await hours.renew(self._blobs, loop_id, hour, generation, aim.erased)
+            else:
+                await hours.rewrite(self._blobs, loop_id, hour, aim.checkpoint.generation, aim.erased)
+                kept.held.hours[hour] = aim.checkpoint.generation
+            passing.hour = hour
             await kept.save()
             if self._steady() > until:
                 return False
@@ -118,6 +129,7 @@ class Eraser:
         """Add what was seen at a place to the tallies; whether it was anything."""
         for erasure_id, event in seen.found:
             progress.tallies.setdefault(erasure_id, Tally()).events.add(event.mark)
+        passing.touched |= seen.fresh
         if not seen.gone:
             return bool(seen.found)
         for erasure_id, erased in alone.items():
@@ -151,6 +163,7 @@ class Eraser:
     ) -> None:
         """Draw the consequences of a pass that has come to its end."""
         mine = [e for e in checkpoint.erasures if e.id in passing.ids]
+        left = {e.id: e.generation for e in checkpoint.erasures}
         known = {e.id: _tally(progress, e).events | _marks(found.get(e.found or "", b"")) for e in mine}
         await erasures.commit(self._blobs, loop_id, {e.id: known[e.id] for e in mine if e.kind == "subject"})
         for erasure in mine:
@@ -164,7 +177,10 @@ class Eraser:
             self._counters.add("erase.done")
             progress.due.pop(erasure.id)
             progress.tallies.pop(erasure.id, None)
-        progress.hours = progress.hours if progress.due else {}
+            left.pop(erasure.id)
+        # An hour is renewed for as long as one is in force that it was written anew for, whoever met it there.
+        oldest = min(left.values(), default=math.inf)
+        progress.hours = {hour: n for hour, n in progress.hours.items() if not n or n >= oldest}
         progress.passing = None
 
 
@@ -191,11 +207,20 @@ class _Kept:
                 self.held.hours[hour] = 0
 
 
-def _next(checkpoint: Checkpoint, progress: Progress, closed: int, now: float) -> Pass | None:
-    """A pass for those erasures whose rows cannot be written any more, and which are due; None where there is none."""
+def _forget(checkpoint: Checkpoint, progress: Progress) -> bool:
+    """Forget what was known of erasures that are in force no more, as it names their events; whether there was any."""
     in_force = {e.id for e in checkpoint.erasures}
+    if in_force >= {*progress.due, *progress.tallies} and (in_force or progress == Progress()):
+        return False
     progress.due = {one: at for one, at in progress.due.items() if one in in_force}
     progress.tallies = {one: tally for one, tally in progress.tallies.items() if one in in_force}
+    if not in_force:
+        progress.hours, progress.passing = {}, None
+    return True
+
+
+def _next(checkpoint: Checkpoint, progress: Progress, closed: int, now: float) -> Pass | None:
+    """A pass for those erasures whose rows cannot be written any more, and which are due; None where there is none."""
     due = [e for e in checkpoint.erasures if next_bucket(e.at) <= closed and progress.due.get(e.id, now) <= now]
     return Pass([e.id for e in due], {e.id for e in due if not e.ready}) if due else None
 

@@ -89,12 +89,14 @@ class Pass(msgspec.Struct):
         unknown: those of `ids` that name a subject whose events it is to find.
         cursor: what it has done; see `scan.Scan.places`.
         touched: those of `ids` of which it has found something.
+        hour: the last hour that it has written anew or renewed.
     """
 
     ids: list[str]
     unknown: set[str] = set()
     cursor: str = ""
     touched: set[str] = set()
+    hour: int = -1
 
 
 class Progress(msgspec.Struct):

@@ -123,13 +123,19 @@ async def lines(row: Row, blobs: Blobs) -> list[bytes]:
     Raises:
         StorageError: the row is of a later release or damaged, or its blob is gone.
     """
+    return (await read(row, blobs))[0]
+
+
+async def read(row: Row, blobs: Blobs) -> tuple[list[bytes], str | None]:
+    """The same, and the ETag of the blob that holds them, where one does."""
+    state: str | None = None
     if row["f"] != VERSION:
         raise StorageError(f"journal row of format {row['f']!r}; this release reads up to {VERSION}")
     if "b" in row:
         blob = await blobs.get(str(row["b"]))
         if blob is None:
             raise StorageError(f"the journal's blob {row['b']!r} is gone")
-        frame = blob.data
+        frame, state = blob.data, blob.etag
         # One that was replaced tells itself how much is left: its row may be replaced later, or never.
         row = {**row, **{name: int(blob.metadata[name]) for name in ("n", "s") if name in blob.metadata}}
     else:
@@ -137,4 +143,4 @@ async def lines(row: Row, blobs: Blobs) -> list[bytes]:
     text = decompress(frame)
     if len(text) != int(row["s"]) + int(row["n"]) - 1:  # zstd gives the beginning of a frame that was cut off
         raise StorageError(f"journal row {row['RowKey']!r} is damaged: {len(text)} bytes are not what was written")
-    return text.split(b"\n")
+    return text.split(b"\n"), state

@@ -158,9 +158,10 @@ async def row(tables: Tables, blobs: Blobs, table: str, held: Row, etag: str, er
     """Replace a row of a closed bucket by what is left of it; delete it where nothing is.
 
     Raises:
-        Conflict: it is not in the state that `etag` names any more: another run has replaced it, or is about to.
+        Conflict: it is not in the state that `etag` names any more, or its blob not in the one that was read: another
+            run has replaced it, or is about to.
     """
-    lines = await rows.lines(held, blobs)
+    lines, state = await rows.read(held, blobs)
     gone = Gone()
     same = len(lines) == held["n"]  # else an earlier try was cut off half done
     if "h" in held:
@@ -176,12 +177,15 @@ async def row(tables: Tables, blobs: Blobs, table: str, held: Row, etag: str, er
         same = same and not gone
     if not same:
         key = rows.RowKey(table, str(held["PartitionKey"]), str(held["RowKey"]))
-        await _replace(tables, blobs, key, etag, left, marks)
+        await _replace(tables, blobs, key, (etag, state), left, marks)
     return gone
 
 
-async def _replace(tables: Tables, blobs: Blobs, key: rows.RowKey, etag: str, left: list[bytes], marks: bytes) -> None:
-    path = rows.overflow_path(key)
+async def _replace(
+    tables: Tables, blobs: Blobs, key: rows.RowKey, state: tuple[str, str | None], left: list[bytes], marks: bytes
+) -> None:
+    """Put what is left into a row, given the ETags of it and of its blob."""
+    path, (etag, blob_etag) = rows.overflow_path(key), state
     if not left:
         await tables.delete(key.table, key.partition, key.row, etag)
         await blobs.delete(path)
@@ -189,8 +193,9 @@ async def _replace(tables: Tables, blobs: Blobs, key: rows.RowKey, etag: str, le
     frame = rows.compress(left)
     row = rows.pack(key, frame, len(left), sum(map(len, left)), marks)
     if "b" in row:
-        blob = await blobs.get(path)
-        await blobs.put(path, frame, blob.etag if blob else None, rows.extent(left))
+        if blob_etag is None and (orphan := await blobs.get(path)):  # of a try that was cut off before the row's turn
+            blob_etag = orphan.etag
+        await blobs.put(path, frame, blob_etag, rows.extent(left))
     await tables.replace(key.table, row, etag)
     if "b" not in row:
         await blobs.delete(path)
