@@ -98,6 +98,7 @@ class Joined:
         events: the events of `lines`.
         rewarded: events with at least one reward.
         retries: repeated event ids within two minutes, left out: a client's retry of the same decision.
+        repeated: the digests of them.
         inactive: deferred events that were never activated; they are in `lines`, marked `_skipLearn`.
         duplicates: observations of an event repeated under one request id, left out.
         surplus: observations of events that have more than a thousand, left out; see `inbox.MOST`.
@@ -110,6 +111,7 @@ class Joined:
     events: list[Ranked] = field(default_factory=list)
     rewarded: int = 0
     retries: int = 0
+    repeated: set[bytes] = field(default_factory=set)
     inactive: int = 0
     duplicates: int = 0
     surplus: int = 0
@@ -151,6 +153,7 @@ def join(events: Sequence[Ranked], observed: Iterable[Observed], earlier: Iterab
         before, last_seen[digest] = last_seen.get(digest), event.t
         if before is not None and event.t - before < EARLY:
             result.retries += 1
+            result.repeated.add(digest)
             result.minutes.repeated(event)
             continue
         found = matching(observations.get(event_key(event.e), ()), event.t, rules.wait)

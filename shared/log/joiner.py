@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, series, slices
+from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, series, slices, twins
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
@@ -220,9 +220,7 @@ class Joiner:
         self._counters.add("join.windows")
         self._counters.add("join.events", len(outcome.lines))
         self._counters.add("join.surplus", outcome.surplus)
-        if not same:
-            self._counters.add("join.late_rows")
-            log.warning("%s: rows came after the window was closed and written", window)
+        self._late(0 if same else 1, plan)
         if plan.routed:
             await slices.drop(self._blobs, loop.loop_id, window.end)
         else:
@@ -266,6 +264,10 @@ class Joiner:
             self._counters.add("join.damaged", damaged)
             log.error("%d rank lines of %d-%d cannot be decoded and are not in the log", damaged, plan.start, plan.end)
         events = erased.events(events)
+        if plan.routed and events:
+            told = len(events)
+            events = await self._router.routed(loop_id, plan.start, events)
+            self._late(told - len(events), plan)
         inbox = Inbox(events, plan.rules.wait, early)
         arrived: list[tuple[int, str, list[bytes]]] = []
         if plan.routed:
@@ -283,8 +285,20 @@ class Joiner:
                 arrived.append((rows.bucket_of(row), str(row["RowKey"]), lines))
             note("obs", row)
         outcome = await asyncio.to_thread(join, events, inbox.observed(), earlier, plan.rules)
+        if outcome.repeated:
+            standing = await twins.standing(
+                self._blobs, loop_id, earlier, outcome.repeated, plan.start, checkpoint.since
+            )
+            if standing != earlier:
+                outcome = await asyncio.to_thread(join, events, inbox.observed(), standing, plan.rules)
         outcome.surplus += inbox.left_out
         return outcome, erased.observation_lines([line for _, _, lines in sorted(arrived) for line in lines])
+
+    def _late(self, count: int, plan: Plan) -> None:
+        """Tell of what storage took when its window was closed: nobody was promised it."""
+        if count:
+            self._counters.add("join.late_rows", count)
+            log.warning("%d-%d: rows came after the window was closed and written", plan.start, plan.end)
 
 
 def _load() -> Load:

@@ -21,6 +21,7 @@ from shared.log.buckets import BUCKET, EARLY, Waits, next_bucket, slice_length
 from shared.log.checkpoint import Checkpoint
 from shared.log.load import Load
 from shared.log.reader import Reader
+from shared.log.records import Ranked, digest_of
 from shared.log.slices import MAIL, RANKS, Letters, Part, Place, Slice
 from shared.storage import Blobs, Conflict, Row, StorageError
 
@@ -201,18 +202,36 @@ class Router:
         for held in await slices.stored(self._blobs, loop_id, RANKS):
             if held.end <= start or held.end > checkpoint.sliced or held.start - EARLY >= next_bucket(end + wait):
                 continue
-            data = await self._read_part(loop_id, held, start)
+            data = await self._read_part(loop_id, held, MAIL, start)
             if data:
                 yield (await asyncio.to_thread(rows.decompress, data)).split(b"\n")
 
-    async def _read_part(self, loop_id: str, held: Slice, start: int) -> bytes:
-        """The part of a slice's mail that is for the window with a bucket."""
+    async def routed(self, loop_id: str, start: int, events: Sequence[Ranked]) -> list[Ranked]:
+        """Those events of a window that stood when its slice was cut: of a row that came later no mail is kept.
+
+        Args:
+            loop_id: the loop.
+            start: the window's first bucket.
+            events: what the journal holds of it by now.
+
+        Raises:
+            StorageError: the slice is gone, perhaps since another run has joined the window.
+        """
+        known: set[int] = set()
+        for held in await slices.stored(self._blobs, loop_id, RANKS):
+            if held.start <= start < held.end:
+                data = await self._read_part(loop_id, held, RANKS, start)
+                known.update(np.frombuffer(data, slices.DIGEST).tolist())
+        return [event for event in events if int.from_bytes(digest_of(event.e)) in known]
+
+    async def _read_part(self, loop_id: str, held: Slice, kind: str, start: int) -> bytes:
+        """The part of a slice's mail, or of its events, that is for the window with a bucket."""
         while True:
-            places, etag = await self._read_places(loop_id, held, MAIL)
+            places, etag = await self._read_places(loop_id, held, kind)
             place = next((place for place in places if place.start <= start < place.end), None)
             if place is None:
                 return b""
-            path = slices.path(loop_id, held, MAIL)
+            path = slices.path(loop_id, held, kind)
             blob = await self._blobs.get_range(path, place.offset, place.size)
             if blob is None:
                 raise StorageError(f"{path} is gone")

@@ -230,6 +230,8 @@ LATER = (
     Point("route.noted", "put activity join", "routed"),
     Point("route.window.list", "names loops/<loop>/slices/", "Router.window"),
     Point("route.window", "get_range loops/<loop>/slices/.*.ranks", "Router.window"),
+    Point("route.events.list", "names loops/<loop>/slices/", "Router.routed"),
+    Point("route.events", "get_range loops/<loop>/slices/.*.ranks", "Router.routed"),
     Point("route.inbox.list", "names loops/<loop>/slices/", "Router.mail"),
     Point("route.inbox.places", "get_range loops/<loop>/slices/.*.mail", "read_places"),
     Point("route.inbox", "get_range loops/<loop>/slices/.*.mail", "Router._read_part"),
@@ -301,7 +303,12 @@ WEIGHED = (
     Point("importance.list", "names loops/<loop>/importances/"),
 )
 """The same of feature importances; tests/unit/evaluation/test_importances.py ends them at all that write."""
-POINTS = (*DAYS, *LATER, *USUAL, *EVALUATED, *WEIGHED)
+SELDOM = (
+    Point("join.twins.list", "(sizes|folders) loops/<loop>/joined/.*", "standing"),
+    Point("join.twins", "(get|get_range) <window>.index", "standing"),
+)
+"""What comes about where an event is repeated from one window to the next, which a run of these tests may not have."""
+POINTS = (*SELDOM, *DAYS, *LATER, *USUAL, *EVALUATED, *WEIGHED)
 """Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
 """Where journal rows are deleted as soon as they are joined, and nowhere else."""

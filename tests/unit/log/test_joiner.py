@@ -414,6 +414,54 @@ async def test_a_row_that_comes_too_late_alters_no_window(caplog: pytest.LogCapt
     assert "after the window was closed" in caplog.text
 
 
+@pytest.mark.parametrize("first", ["in time", "late", "in time and late"])
+async def test_the_repeat_of_what_came_too_late_is_no_retry(first: str) -> None:
+    """Of an event that stands in no window; what its client was promised then is in the log, with its reward."""
+    bench = Bench()
+    await bench.write(Rank("other", T0 + 1), seed=1)
+    if "in time" in first:
+        await bench.write(Rank("e", T0 + 2, chosen=0), seed=2)
+    await bench.run(T0 + 20)
+    if "late" in first:
+        await bench.write(Rank("e", T0 + 3, chosen=0), seed=3)
+    await bench.write(Rank("e", T0 + 12, chosen=1), Obs("e", T0 + 13, 0.7), seed=4)
+    await bench.run(T0 + LATER)
+
+    checkpoint = await bench.checkpoint()
+    (line,) = [line for line in await bench.lines() if line["EventId"] == "e"]
+    assert (checkpoint.events, checkpoint.retries) == ((2, 0) if first == "late" else (2, 1))
+    assert line["_labelIndex"] == (1 if first == "late" else 0)
+    assert await bench.rewards() == {"other": 0.0, "e": 0.7 if first == "late" else 0.0}
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+async def test_a_retry_of_a_retry_is_none_the_less(indexed: bool) -> None:
+    """Also where the windows before it are of the first release, which knew no index."""
+    bench = Bench()
+    for n, at in enumerate((T0 + 1, T0 + 111, T0 + 221)):
+        await bench.write(Rank("e", at), Rank(f"other{n}", at), seed=n)
+        await bench.run(at + 20)
+        if not indexed:
+            for path in await bench.blobs.names(joined.log_path(LOOP)):
+                if path.endswith(".index"):
+                    await bench.blobs.delete(path)
+
+    checkpoint = await bench.checkpoint()
+    assert (checkpoint.events, checkpoint.retries) == (4, 2)
+
+
+async def test_what_was_deleted_is_no_twin() -> None:
+    bench = Bench()
+    await bench.write(Rank("e", T0 + 1))
+    await bench.run(T0 + 30)
+    held, etag = await checkpoints.load(bench.blobs, LOOP)
+    await checkpoints.save(bench.blobs, LOOP, msgspec.structs.replace(held, since=int(T0) + 10), etag)
+    await bench.write(Rank("e", T0 + 40), seed=1)
+    await bench.run(T0 + LATER)
+
+    assert (await bench.checkpoint()).retries == 0
+
+
 async def test_a_later_runs_plan_is_left_to_its_time() -> None:
     bench = Bench()
     await bench.write(Rank("e", T0), Obs("e", T0 + 3, 0.5))

@@ -272,6 +272,24 @@ async def test_mail_that_a_rival_deleted_since_it_was_quicker_is_not_missed() ->
     assert bench.counters["join.rivals"] >= 1
 
 
+@pytest.mark.parametrize("repeated", [True, False])
+async def test_what_came_behind_its_slice_is_not_joined_without_its_rewards(repeated: bool) -> None:
+    """Nor does it make a retry of what its client sent once more, over the end of an hour."""
+    bench, hour = Bench(Waits(((0, 4 * 3600.0),))), int(T0) // 86_400 * 86_400 + 5 * 3600
+    await bench.write(Rank("other", hour - 30), Rank("another", hour + 20), seed=1)
+    if repeated:
+        await bench.write(Rank("e", hour + 10, chosen=1), seed=3)
+    await bench.write(Obs("e", hour + 60, 0.7), seed=4)
+    await bench.run(hour + 1500)
+    assert (await bench.checkpoint()).sliced > hour
+    await bench.write(Rank("e", hour - 4), seed=7)
+    await bench.run(hour + 8 * 3600)
+
+    assert await bench.rewards() == {"other": 0.0, "another": 0.0, **({"e": 0.7} if repeated else {})}
+    assert (await bench.checkpoint()).retries == 0
+    assert bench.counters["join.late_rows"] == 1
+
+
 async def test_mail_that_is_really_gone_stops_the_join() -> None:
     bench = Bench(Waits(((0, HOURS),)))
     await bench.write(Rank("e", T0), Obs("e", T0 + 5000, 0.5))
