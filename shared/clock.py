@@ -17,6 +17,8 @@ log = logging.getLogger("rankloop.clock")
 
 _TRUST = 60.0
 """Seconds for which the best sample stands; clocks drift by far less than a millisecond in that time."""
+_WORST = 2.0
+"""Seconds by which a sample may be off: half the least grace of a bucket, so that what it stamps is still in time."""
 _PATIENCE = 0.4
 """Seconds from its start that callers wait for a sample, so that few calls of many pay when storage hangs."""
 _PAUSE = 5.0
@@ -104,6 +106,8 @@ class StorageClock:
         """
         ended = self.local()
         error = (ended - started) / 2
+        if not 0 <= error <= _WORST:
+            return  # the process was frozen meanwhile, the clock was set, or storage is so slow that it tells nothing
         # The quickest write of the last minute knows best: its half duration bounds the error. A write that storage
         # stamps outside its own duration shows that the local clock was set meanwhile.
         jumped = abs(written - (started + ended) / 2 - self._offset) > error + self._error

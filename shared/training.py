@@ -91,15 +91,19 @@ class Training:
 
     async def run(self, note: activity.Note, grown: list[Loop]) -> None:
         """Train a loop, and see that what is asked of its log goes on; `grown` gets it, whatever becomes of that."""
-        grown.append(loop := await self._loops.by_id(note.loop_id))
         standing_back = asyncio.ensure_future(self._stand_back(note))
         try:
-            looking = self._evaluator.look(loop.id, self._clock.now())
-            evaluates = await self._guarded("evaluate", f"loop {loop.id}", looking)  # None where that failed
-            weighing = self._importances.look(loop.id, self._clock.now())
-            weighs = await self._guarded("importance", f"loop {loop.id}", weighing)
+            looking = self._evaluator.look(note.loop_id, self._clock.now())
+            evaluates = await self._guarded("evaluate", f"loop {note.loop_id}", looking)  # None where that failed
+            weighing = self._importances.look(note.loop_id, self._clock.now())
+            weighs = await self._guarded("importance", f"loop {note.loop_id}", weighing)
+            grown.append(loop := await self._loops.by_id(note.loop_id))  # after the looks, which may take minutes
             checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
             again = await self._trainer.run(job_of(loop, checkpoint), self._clock.now())
+            if (await self._loops.by_id(loop.id)).etag != loop.etag:
+                # Another run may have made the model of the settings of now and taken the note away, before this one
+                # published that of the old ones.
+                again = self._clock.now()
         finally:
             standing_back.cancel()
         soon = self._clock.now() + _LOOK_AGAIN

@@ -64,7 +64,8 @@ def slice_length(wait: float) -> int:
 class Waits:
     """The reward waits of a loop: (from bucket, seconds), ascending; the first holds for all time before, too.
 
-    A change never touches what is already in the journal: it holds from a bucket in the future.
+    A change never touches what is already in the journal: it holds from a bucket in the future or, where nothing waits
+    to be joined, from where the join stands.
     """
 
     steps: tuple[tuple[int, float], ...]
@@ -106,7 +107,9 @@ class Waits:
 
     def with_change(self, since: int, wait: float, forget_before: int) -> Waits:
         """These waits with another one from a bucket on, less what no event after `forget_before` can need."""
-        steps = [(s, w) for s, w in self.steps if s < since] + [(since, wait)]
+        steps = [(s, w) for s, w in self.steps if s < since]
+        if not steps or steps[-1][1] != wait:  # else one that never held is taken back
+            steps.append((since, wait))
         while len(steps) > 1 and steps[1][0] <= forget_before:
             steps.pop(0)
         return Waits(tuple(steps))

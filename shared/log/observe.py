@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from shared.clock import StorageClock
@@ -53,10 +54,7 @@ class Observer:
         """
         await self._clock.ensure()
         time = self._journal.now()
-        # An id that is longer or odder than any SDK's would only burden the log; without one, each call counts.
-        usual = request_id is not None and len(request_id) <= _MAX_REQUEST_ID and request_id.isascii()
-        known = request_id if usual else None
-        line = encode_observed(Observed(event_key(event_id), time, kind, value, slots, known))
+        line = encode_observed(Observed(event_key(event_id), time, kind, value, slots, _kept(request_id)))
         try:
             written = self._journal.append("obs", loop_id, waits, line, time)
         except Full as e:
@@ -66,3 +64,10 @@ class Observer:
             written.abandoned = True
             self._counters.add("observe.unsure")
             raise unavailable()
+
+
+def _kept(request_id: str | None) -> str | None:
+    """A request id as the log keeps it: a short digest of one longer or odder than any SDK's."""
+    if request_id is None or (len(request_id) <= _MAX_REQUEST_ID and request_id.isascii()):
+        return request_id
+    return hashlib.blake2b(request_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()

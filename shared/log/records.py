@@ -107,7 +107,8 @@ class Observed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         k: "r" for a reward, "a" for an activation.
         v: the reward's value.
         s: in multi-slot, slot ids with their rewards in place of `v`.
-        q: the caller's `x-ms-client-request-id`: SDKs repeat a call under the same one, so it counts once.
+        q: the caller's `x-ms-client-request-id`, or a digest of an odd one: SDKs repeat a call under the same one, so
+            it counts once.
     """
 
     e: str

@@ -19,7 +19,8 @@ from shared.clock import StorageClock
 from shared.contract.errors import ApiError
 from shared.freshness import Freshness, Keep
 from shared.log import activity
-from shared.log.buckets import Waits, next_bucket
+from shared.log import checkpoint as checkpoints
+from shared.log.buckets import SETTINGS_LAG, Waits, bucket_of, next_bucket
 from shared.log.records import APPRENTICE
 from shared.loops import deployment as deployments
 from shared.loops import keys, policy, settings
@@ -214,15 +215,16 @@ class Loops:
         return blob
 
     async def _waits(self, loop: Loop, wait: float) -> Waits:
-        """The loop's waits with a change: a minute ahead, or at once where no event is pending that could mind."""
+        """The loop's waits with a change: a minute ahead, or from where the join stands where no event is pending."""
         if wait == loop.waits.steps[-1][1]:
             return loop.waits
-        if loop.id not in await activity.noted(self._tables):
-            # An instance that has not seen the change yet acknowledges within its deadline, and so within any grace.
-            return Waits(((0, wait),))
+        pending = loop.id in await activity.noted(self._tables)
+        checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
         await self._clock.ensure()
         now = self._clock.now()
-        return loop.waits.with_change(next_bucket(now + NOTICE), wait, forget_before=int(now) - REMEMBERED)
+        # At once, who has not seen the change acknowledges within any grace; from now on that of the new wait holds.
+        since = next_bucket(now + NOTICE) if pending else min(checkpoint.watermark, bucket_of(now) - SETTINGS_LAG)
+        return loop.waits.with_change(since, wait, forget_before=int(now) - REMEMBERED)
 
     async def _look(self) -> Keep | None:
         blob = await self._blobs.get_changed(DEPLOYMENT, self._etag)

@@ -339,6 +339,37 @@ async def test_a_changed_policy_gets_its_model_though_no_event_is_new(world: Wor
     assert version.lineage != before.lineage
 
 
+@pytest.mark.parametrize(
+    ("part", "call", "published"), [("evaluator", "look", 0), ("importances", "look", 0), ("trainer", "run", 2)]
+)
+async def test_a_run_that_began_before_a_policy_was_changed_does_not_bring_the_old_one_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: str, call: str, published: int
+) -> None:
+    app, other = world.instance(), world.instance()
+    await world.rank(app, "e1")
+    await world.learn(app)
+    loop = await app.loops.named(DEFAULT)
+    really = getattr(getattr(app, part), call)
+
+    async def after_the_change(*given: Any) -> Any:
+        monkeypatch.undo()
+        await other.loops.change(DEFAULT, with_policy("--cb_explore_adf --epsilon 0.1 --cb_type mtr -q Fj"))
+        assert await other.train_due() == 1
+        assert await activity.untrained(world.tables) == []
+        return await really(*given)
+
+    monkeypatch.setattr(getattr(app, part), call, after_the_change)
+    await activity.note_joined(world.tables, loop.id)
+    await app.train_due()
+    await app.train_due()
+
+    version, _ = await registry.current(world.blobs, loop.id)
+    assert version
+    assert version.lineage == (await app.loops.by_id(loop.id)).learned.lineage
+    assert await activity.untrained(world.tables) == []
+    assert app.counters["train.versions"] == 1 + published
+
+
 async def test_a_changed_epsilon_keeps_the_model(world: World) -> None:
     app = world.instance()
     await world.rank(app, "e1")

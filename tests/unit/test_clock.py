@@ -80,6 +80,46 @@ async def test_the_quickest_write_of_the_last_minute_knows_best() -> None:
     assert world.error == pytest.approx(-1.5), "an old sample counts no more"
 
 
+@pytest.mark.parametrize("silence", [0.0, 61.0])
+async def test_a_write_during_which_the_process_was_frozen_tells_nothing(silence: float) -> None:
+    world = World(before=0.1, after=0.1)
+    await world.clock.ensure()
+    world.time += silence
+    world.after = 600.0
+    told = await world.clock.read()
+
+    assert world.error == pytest.approx(0)
+    assert not world.clock.known
+    assert told <= world.time + world.ahead
+
+    world.after, before = 0.1, world.probes
+    await world.clock.ensure()
+    assert (world.probes, world.clock.known) == (before + 1, True)
+
+
+async def test_a_clock_that_is_set_back_during_a_write_is_asked_about_again() -> None:
+    world = World()
+    world.after = -600.0  # by this machine's clock
+    await world.clock.ensure()
+    assert (world.clock.now(), world.clock.known) == (world.time, False)
+
+    world.after = 0.1
+    await world.clock.ensure()
+    assert abs(world.error) == pytest.approx(0.05)
+    assert world.clock.known
+
+
+async def test_a_first_write_that_takes_too_long_leaves_this_machines_clock() -> None:
+    world = World(after=4.1)
+    await world.clock.ensure()
+    assert (world.clock.now(), world.clock.known) == (world.time, False)
+
+    world.after = 4.0
+    await world.clock.ensure()
+    assert abs(world.error) == pytest.approx(2)
+    assert world.clock.known
+
+
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, 30.0])
 async def test_a_clock_that_was_set_is_found_out_by_the_next_write(jump: float) -> None:
     world = World(before=0.01, after=0.01)

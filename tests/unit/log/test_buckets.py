@@ -99,6 +99,13 @@ def test_a_change_takes_the_place_of_a_later_one_that_has_not_begun() -> None:
     assert waits.at(1000) == 30.0
 
 
+def test_a_change_that_is_taken_back_before_it_has_begun_leaves_nothing() -> None:
+    waits = Waits(((0, 600.0),)).with_change(1000, 15.0, forget_before=0)
+
+    assert waits.with_change(990, 600.0, forget_before=0).steps == ((0, 600.0),)
+    assert waits.with_change(1005, 600.0, forget_before=0).steps == ((0, 600.0), (1000, 15.0), (1005, 600.0))
+
+
 def test_waits_that_no_event_can_need_are_forgotten() -> None:
     waits = Waits(((0, 5.0), (1000, 15.0), (2000, 30.0)))
 

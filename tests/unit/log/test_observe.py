@@ -57,12 +57,27 @@ async def test_rewards_by_slot_are_logged_in_their_order() -> None:
     ]
 
 
-@pytest.mark.parametrize(("request_id", "kept"), [("q" * 128, "q" * 128), ("q" * 129, None), (None, None), ("", "")])
-async def test_a_request_id_longer_than_any_sdks_is_not_kept(request_id: str | None, kept: str | None) -> None:
+@pytest.mark.parametrize("request_id", ["q" * 128, "a b\tc", "", None])
+async def test_a_request_id_like_an_sdks_is_kept_as_it_is(request_id: str | None) -> None:
     bench = Bench()
     await bench.reward(0.5, request_id)
 
-    assert [observed.q for observed in await bench.held()] == [kept]
+    assert [observed.q for observed in await bench.held()] == [request_id]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "other"), [("q" * 129, "q" * 130), ("é", "è"), ("日" * 5000, "日"), ("\udce9", "é")]
+)
+async def test_of_a_longer_or_odder_request_id_a_short_digest_is_kept(request_id: str, other: str) -> None:
+    bench = Bench()
+    for given in (request_id, request_id, other):
+        await bench.reward(0.5, given)
+
+    first, again, another = [observed.q for observed in await bench.held()]
+    assert first is not None
+    assert another is not None
+    assert first == again != another
+    assert (len(first), len(another)) == (32, 32)
 
 
 async def test_what_is_not_durable_in_time_is_refused_and_given_up_where_it_waits() -> None:

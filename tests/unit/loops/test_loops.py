@@ -10,8 +10,11 @@ import orjson
 import pytest
 
 from shared.contract.errors import ApiError
-from shared.log import activity
-from shared.log.buckets import Waits
+from shared.counters import Counters
+from shared.log import activity, parts, retention
+from shared.log.buckets import BUCKET, SETTINGS_LAG, Waits, bucket_of, grace
+from shared.log.hours import Hours
+from shared.log.joiner import Joiner
 from shared.loops import policy, settings
 from shared.loops.deployment import DEPLOYMENT
 from shared.loops.loops import DEFAULT, NOTICE, REMEMBERED
@@ -19,6 +22,8 @@ from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from shared.loops.service import DAY
 from shared.loops.settings import Loop
 from shared.storage import Blob, StorageError, Unavailable
+from tests.hourly import rows
+from tests.journalled import T0, Obs, Rank, journal
 from tests.unit.loops.deployed import NOW, Deployment, code, fresh, learning, rewrite, stored, to
 
 
@@ -254,6 +259,37 @@ async def test_a_changed_wait_holds_at_once_while_no_event_is_pending(deployment
     loop = await deployment.instance().change(DEFAULT, to(reward_wait_time=15.0))
 
     assert loop.waits == Waits(((0, 15.0),))
+
+
+async def test_a_wait_that_holds_at_once_leaves_what_is_joined_its_own(deployment: Deployment) -> None:
+    loops = deployment.instance()
+    loop = await loops.named(DEFAULT)
+    for n in range(2):
+        records = Rank(f"e{n}", T0 + 5000 * n), Obs(f"e{n}", T0 + 5000 * n + 300)
+        await journal(deployment.tables, records, loop.waits, loop_id=loop.id)
+        spans = (await activity.noted(deployment.tables))[loop.id]
+        deployment.now = T0 + 5000 * n + 2000.0
+        await Joiner(deployment.tables, deployment.blobs, Counters()).run(loop.rules(), spans, deployment.now)
+        if n == 0:
+            loop = await loops.change(DEFAULT, to(reward_wait_time=15.0))
+    assert loop.waits == Waits(((0, 600.0), (T0 + 360, 15.0)))
+
+    deployment.now = T0 + 3 * 3600.0
+    await Hours(deployment.blobs, Counters()).run(loop.rules(), deployment.now, [])
+
+    found = await rows(deployment.blobs, parts.OBSERVATIONS, loop.id)
+    assert [(row["event_id"], row["fate"]) for row in found] == [("e0", "joined"), ("e1", "late")]
+
+
+async def test_a_wait_that_holds_at_once_does_so_with_its_own_grace(deployment: Deployment) -> None:
+    loops = deployment.instance()
+    loop = await loops.named(DEFAULT)
+    await retention.clear(deployment.blobs, loop.id, NOW)
+
+    changed = await loops.change(DEFAULT, to(reward_wait_time=15.0))
+
+    assert changed.waits == Waits(((0, 600.0), (bucket_of(NOW) - SETTINGS_LAG, 15.0)))
+    assert changed.waits.closes(bucket_of(NOW)) == bucket_of(NOW) + BUCKET + grace(15.0)
 
 
 async def test_a_changed_wait_is_a_minute_ahead_while_events_are_pending(deployment: Deployment) -> None:
