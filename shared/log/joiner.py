@@ -22,7 +22,7 @@ from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
 from shared.log.checkpoint import Checkpoint, Plan
 from shared.log.inbox import Inbox
-from shared.log.join import Joined, LoopRules, decode_events, join, observations_of
+from shared.log.join import Joined, LoopRules, decode_events, observations_of
 from shared.log.joined import Window
 from shared.log.load import Load
 from shared.log.reader import Reader
@@ -220,7 +220,9 @@ class Joiner:
         self._counters.add("join.windows")
         self._counters.add("join.events", len(outcome.lines))
         self._counters.add("join.surplus", outcome.surplus)
-        self._late(0 if same else 1, plan)
+        if not same:
+            self._counters.add("join.late_rows")
+            log.warning("%s: rows came after the window was closed and written", window)
         if plan.routed:
             await slices.drop(self._blobs, loop.loop_id, window.end)
         else:
@@ -243,7 +245,7 @@ class Joiner:
         """
         shards, erased = checkpoint.shards, await erasure.load(self._blobs, checkpoint.erasures)
         # What was deleted is no twin of an event that comes later, nor its reward.
-        early = max(plan.start - EARLY, checkpoint.since)
+        early = max(plan.start - EARLY, since := checkpoint.since)
 
         def note(stream: str, row: Row) -> None:
             if self._prune and (bucket := rows.bucket_of(row)) < plan.end - EARLY:
@@ -265,9 +267,9 @@ class Joiner:
             log.error("%d rank lines of %d-%d cannot be decoded and are not in the log", damaged, plan.start, plan.end)
         events = erased.events(events)
         if plan.routed and events:
-            told = len(events)
-            events = await self._router.routed(loop_id, plan.start, events)
-            self._late(told - len(events), plan)
+            standing = await self._router.routed(loop_id, plan.start, events)
+            self._counters.add("join.late_rows", len(events) - len(standing))
+            events = standing
         inbox = Inbox(events, plan.rules.wait, early)
         arrived: list[tuple[int, str, list[bytes]]] = []
         if plan.routed:
@@ -284,21 +286,9 @@ class Joiner:
             if plan.start <= rows.bucket_of(row) < plan.end:
                 arrived.append((rows.bucket_of(row), str(row["RowKey"]), lines))
             note("obs", row)
-        outcome = await asyncio.to_thread(join, events, inbox.observed(), earlier, plan.rules)
-        if outcome.repeated:
-            standing = await twins.standing(
-                self._blobs, loop_id, earlier, outcome.repeated, plan.start, checkpoint.since
-            )
-            if standing != earlier:
-                outcome = await asyncio.to_thread(join, events, inbox.observed(), standing, plan.rules)
+        outcome = await twins.join_standing(self._blobs, loop_id, plan, since, events, inbox.observed(), earlier)
         outcome.surplus += inbox.left_out
         return outcome, erased.observation_lines([line for _, _, lines in sorted(arrived) for line in lines])
-
-    def _late(self, count: int, plan: Plan) -> None:
-        """Tell of what storage took when its window was closed: nobody was promised it."""
-        if count:
-            self._counters.add("join.late_rows", count)
-            log.warning("%d-%d: rows came after the window was closed and written", plan.start, plan.end)
 
 
 def _load() -> Load:

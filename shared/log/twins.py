@@ -6,18 +6,39 @@ mark must not make a retry of the event that a client sent once more and was pro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
 from shared.log import index, joined, merged
 from shared.log.buckets import EARLY
+from shared.log.checkpoint import Plan
 from shared.log.index import RANKED
-from shared.log.records import MARK_BYTES, unmark
+from shared.log.join import Joined, join
+from shared.log.records import MARK_BYTES, Observed, Ranked, unmark
 from shared.storage import Blobs
 
 REACH = 2 * EARLY
 """Seconds before a window in which the event is looked for that a mark repeats, itself or by another retry."""
+
+
+async def join_standing(
+    blobs: Blobs,
+    loop_id: str,
+    plan: Plan,
+    since: int,
+    events: Sequence[Ranked],
+    observed: Sequence[Observed],
+    marks: Sequence[bytes],
+) -> Joined:
+    """What `join` gives for a planned window by those marks of the rows before it that stand; see `standing`."""
+    outcome = await asyncio.to_thread(join, events, observed, marks, plan.rules)
+    if outcome.repeated:
+        left = await standing(blobs, loop_id, marks, outcome.repeated, plan.start, since)
+        if left != marks:
+            outcome = await asyncio.to_thread(join, events, observed, left, plan.rules)
+    return outcome
 
 
 async def standing(
