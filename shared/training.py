@@ -12,7 +12,7 @@ from shared.guard import Guarded
 from shared.learning.lesson import Job
 from shared.learning.piecework import Piece
 from shared.learning.shaping import Shaping
-from shared.learning.trainer import Trainer
+from shared.learning.trainer import Due, Trainer
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.checkpoint import Checkpoint
@@ -91,21 +91,23 @@ class Training:
 
     async def run(self, note: activity.Note, grown: list[Loop]) -> None:
         """Train a loop, and see that what is asked of its log goes on; `grown` gets it, whatever becomes of that."""
-        standing_back = asyncio.ensure_future(self._stand_back(note))
+        standing_back, loop = asyncio.ensure_future(self._stand_back(note)), None
+
+        async def job() -> Job:
+            nonlocal loop
+            loop, job = await self._job(note.loop_id)
+            return job
+
         try:
             looking = self._evaluator.look(note.loop_id, self._clock.now())
             evaluates = await self._guarded("evaluate", f"loop {note.loop_id}", looking)  # None where that failed
             weighing = self._importances.look(note.loop_id, self._clock.now())
             weighs = await self._guarded("importance", f"loop {note.loop_id}", weighing)
-            grown.append(loop := await self._loops.by_id(note.loop_id))  # after the looks, which may take minutes
-            checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
-            again = await self._trainer.run(job_of(loop, checkpoint), self._clock.now())
-            if (await self._loops.by_id(loop.id)).etag != loop.etag:
-                # Another run may have made the model of the settings of now and taken the note away, before this one
-                # published that of the old ones.
-                again = self._clock.now()
+            again = await self._trainer.run(Due(note.loop_id, job), self._clock.now())
         finally:
             standing_back.cancel()
+            if loop is not None:
+                grown.append(loop)
         soon = self._clock.now() + _LOOK_AGAIN
         if again is not None or evaluates is not False or weighs is not False:
             await activity.put_off(self._tables, note, soon if again is None else min(again, soon))
@@ -125,9 +127,8 @@ class Training:
         if piece.loop in await self._loops.deleted():
             return
         await self._clock.ensure()
-        loop = await self._loops.by_id(piece.loop)
-        checkpoint, _ = await checkpoints.load(self._blobs, loop.id)
-        await self._trainer.take(job_of(loop, checkpoint), piece, self._clock.now())
+        _, job = await self._job(piece.loop)
+        await self._trainer.take(job, piece, self._clock.now())
 
     async def evaluate(self, piece: Scoring) -> None:
         """Do a piece of an evaluation, as the loop was when that was planned."""
@@ -142,6 +143,12 @@ class Training:
             return
         await self._clock.ensure()
         await self._importances.take(piece, self._clock.now())
+
+    async def _job(self, loop_id: str) -> tuple[Loop, Job]:
+        """A loop, and what there is to train of it, as it and its log are now."""
+        loop = await self._loops.by_id(loop_id)
+        checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
+        return loop, job_of(loop, checkpoint)
 
     async def _stand_back(self, note: activity.Note) -> None:
         """Let others go first for a while where a loop's training takes so long that the host may end it."""

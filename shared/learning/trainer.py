@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -41,6 +42,13 @@ def next_export(created: float, frequency: float) -> float:
     return (created // frequency + 1) * frequency
 
 
+class Due(NamedTuple):
+    """A loop that is to be trained, and what tells what to train, as of when it is asked."""
+
+    loop_id: str
+    job: Callable[[], Awaitable[Job]]
+
+
 class Trainer:
     """Training over one storage account.
 
@@ -66,11 +74,11 @@ class Trainer:
         self._renewer = Renewer(blobs, self._succeed, send, apart)
         self._behind: dict[str, tuple[int, float]] = {}
 
-    async def run(self, job: Job, now: float) -> float | None:
+    async def run(self, due: Job | Due, now: float) -> float | None:
         """Train a loop up to its watermark and publish, unless the next version is not due yet.
 
         Args:
-            job: what to train.
+            due: what to train.
             now: seconds since the epoch.
 
         Returns:
@@ -78,7 +86,10 @@ class Trainer:
         """
         catching_up, until, looked = False, self._steady() + PATIENCE, False
         while True:
-            pointer, etag = await pointers.read(self._blobs, job.loop_id)
+            pointer, etag = await pointers.read(self._blobs, due.loop_id)
+            # Behind the pointer: or one that was frozen since it was told would take the model of a newer policy for
+            # that of an older one, and put its own in place of it.
+            job = due if isinstance(due, Job) else await due.job()
             current = pointer.head if pointer else None
             if not looked:
                 self._tell(job, current, now)
@@ -95,9 +106,9 @@ class Trainer:
                 if current is not None:
                     if current.trained_through >= job.watermark:
                         return None
-                    due = next_export(current.created, job.export_frequency)
-                    if not catching_up and not current.blank and now < due:
-                        return due
+                    soonest = next_export(current.created, job.export_frequency)
+                    if not catching_up and not current.blank and now < soonest:
+                        return soonest
                 trained_through = await self._extend(going_on, current, etag, now, until)
             except Conflict:
                 # Another run has published, or a model was imported or deleted; the job may be of an old policy by now.
