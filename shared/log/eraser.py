@@ -129,7 +129,8 @@ class Eraser:
         """Add what was seen at a place to the tallies; whether it was anything."""
         for erasure_id, event in seen.found:
             progress.tallies.setdefault(erasure_id, Tally()).events.add(event.mark)
-        passing.touched |= seen.fresh
+        if seen.fresh:  # the place was left as it is: nobody knows yet whether it holds anything of theirs
+            passing.touched |= set(passing.ids)
         if not seen.gone:
             return bool(seen.found)
         for erasure_id, erased in alone.items():

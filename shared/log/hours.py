@@ -123,6 +123,8 @@ class Hours:
             except Conflict:
                 self._counters.add("hours.rivals")
                 await self._withdraw(loop.loop_id, part)
+                if time.monotonic() >= until:
+                    return written
         reach = max(reach, progress.through)
         try:
             await merged.merge_days(self._blobs, loop.loop_id, reach, checkpoint.generation, erased)
@@ -190,6 +192,9 @@ async def rewrite(blobs: Blobs, loop_id: str, hour: int, generation: int, erased
         hour: its start.
         generation: of what is written.
         erased: what nobody may see any more.
+
+    Raises:
+        Conflict: the hours are of a later generation already: what is written of this one would stand beside it.
     """
     progress, etag = await load(blobs, loop_id)
     while progress.generation < generation:
@@ -199,6 +204,8 @@ async def rewrite(blobs: Blobs, loop_id: str, hour: int, generation: int, erased
             progress = fenced
         except Conflict:
             progress, etag = await load(blobs, loop_id)
+    if progress.generation > generation:
+        raise Conflict(f"the hours of {loop_id} are of generation {progress.generation}")
     end = hour + HOUR
     start = min([span.start for _, span in await parts.files(blobs, loop_id, hour, end)], default=end)
     since = (await checkpoints.load(blobs, loop_id))[0].since

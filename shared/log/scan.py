@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+from shared.log import checkpoint as checkpoints
 from shared.log import imports, index, joined, rows, scrub, slices
 from shared.log.checkpoint import Checkpoint
 from shared.log.erasure import Erased, Erasure
@@ -175,7 +176,8 @@ class Scan:
     async def _slice(self, held: slices.Slice) -> Seen:
         """Look into a slice: its events, and its mail."""
         aim = self._aim
-        await scrub.ranks(self._tables, self._blobs, self._loop_id, held, aim.checkpoint.shards, aim.erased)
+        shards = (await checkpoints.load(self._blobs, self._loop_id))[0].shards  # one may be new since the pass began
+        await scrub.ranks(self._tables, self._blobs, self._loop_id, held, shards, aim.erased)
         return Seen(await scrub.mail(self._blobs, self._loop_id, held, aim.erased))
 
     async def _import(self, part: imports.Part) -> Seen:

@@ -69,6 +69,30 @@ async def test_an_hour_is_renewed_for_whoever_was_met_there() -> None:
     assert [row["event_id"] for row in await log.rows(parts.EVENTS)] == ["kept"]
 
 
+async def test_hours_that_have_passed_an_erasure_are_not_written_beside() -> None:
+    """By one that knows less: rows would stand twice."""
+    log, asked = Hourly(), False
+    ranks = (Rank("kept", MIDNIGHT + 100.0), Rank("one", MIDNIGHT + 120.0), Rank("two", MIDNIGHT + HOUR + 100.0))
+    await log.join(*ranks, now=NOW)
+    await ask(log, "one", NOW - 300)
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal asked
+        if not asked and done and name.startswith("delete") and "/joined/" in name and name.endswith(".index"):
+            asked = True
+            await ask(log, "two", NOW - 200)  # of another instance, which writes the hours that are closed, too
+            await Hours(log.blobs, log.counters).run(log.rules, NOW, [])
+
+    log.gate = gate
+    await eraser(log).run(LOOP, WAITS, NOW, 1e9)
+    log.gate = None
+    assert asked
+    await finish(log, NOW)
+
+    assert [row["event_id"] for row in await log.rows(parts.EVENTS)] == ["kept"]
+    assert await named(log, "one") | await named(log, "two") == set()
+
+
 async def test_renewing_hours_ends_in_time_and_is_gone_on_with() -> None:
     log = Hourly()
     names = [f"e{n}" for n in range(24)]

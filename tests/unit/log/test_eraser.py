@@ -477,6 +477,24 @@ async def test_a_row_that_storage_took_very_late_is_found_by_the_pass_that_confi
     assert n > 10
 
 
+async def test_who_shares_a_place_with_what_is_found_late_is_not_done_before_it_is_gone(world: World) -> None:
+    await world.write([Rank("ann-1", T0 + 1.0, subject=ANN), Rank(VICTIM, T0 + 1.5), Rank("other", T0 + 100.0)])
+    await world.join(T0 + LATER)
+    await world.ask("subject", ANN, T0 + 140.0)
+    await world.ask("event", VICTIM, T0 + 140.0)
+    await world.erase(T0 + LATER)
+    # A row that storage took very late, with what is found by it and what is not.
+    late, key = [Rank("ann-2", T0 + 2.0, subject=ANN), Rank(VICTIM, T0 + 2.5)], rows.partition_key(0, T0)
+    lines = [rank.line() for rank in late]
+    named = rows.RowKey(rows.table_name("rank", LOOP, day_of(T0)), key, "w_0000000009")
+    marks = b"".join(rank.mark() for rank in late)
+    row = rows.pack(named, rows.compress(lines), 2, sum(map(len, lines)), marks)
+    await world.tables.put(named.table, row)
+    await world.finish(T0 + LATER + QUIET + 1)
+
+    assert await world.residue(ANN, "ann-1", "ann-2", VICTIM) == []
+
+
 async def test_one_that_was_overtaken_does_not_bring_back_what_a_row_could_not_hold(world: World) -> None:
     noise, now = random.Random(1), T0 + 600.0
     large = [_large(f"big-{n}", T0 + 1.0 + n / 2, noise, None) for n in range(6)]

@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -14,7 +15,7 @@ from shared.log.buckets import Waits
 from shared.log.day import LATE as LATE_REWARDS
 from shared.log.day import UNKNOWN, MinuteDay
 from shared.log.erasure import NOTHING, Erased, Erasure
-from shared.log.index import Table
+from shared.log.index import Replaced, Table
 from shared.log.join import LoopRules
 from shared.log.joined import Window
 from shared.log.records import digest_of
@@ -490,6 +491,26 @@ async def test_who_was_overtaken_leaves_the_hour_to_who_has_passed_it(log: Hourl
 
     assert [row["event_id"] for row in await log.rows("events")] == ["e"]
     assert len(await log.look_up(digest_of("e"))) == 1
+
+
+async def test_a_run_that_is_overtaken_again_and_again_ends_in_time(
+    log: Hourly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.join(Rank("e", H), now=H + LATER)
+    tries = 0
+
+    async def replaced(*given: object) -> Table:
+        nonlocal tries
+        tries += 1
+        assert tries < 9
+        raise Replaced("again")
+
+    monkeypatch.setattr(merged, "gather", replaced)
+    moments = iter([0.0, 1.0, 2.0])
+    monkeypatch.setattr(hours, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+
+    assert await log.write(H + LATER, until=2.0) == 0
+    assert tries == 2
 
 
 async def test_of_an_erased_event_a_later_reward_tells_nothing(log: Hourly) -> None:
