@@ -69,7 +69,7 @@ class Rank:
         return ranked_line(event_id, self.t, self.deferred, choice, self.mode, piece, self.subject, self.trial)
 
     def mark(self) -> bytes:
-        return mark(self.id, self.t)
+        return mark(self.id, round(self.t, 6))  # as its line has it
 
 
 @dataclass(frozen=True)

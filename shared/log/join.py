@@ -103,6 +103,7 @@ class Joined:
         duplicates: observations of an event repeated under one request id, left out.
         surplus: observations of events that have more than a thousand, left out; see `inbox.MOST`.
         empty_slots: slots for which earlier ones had left no action; they are in `lines`, without a label.
+        late: events of rows that storage took behind their slice, left out; see `router.Router.routed`.
         earned: of active events that were decided in Apprentice mode or under a holdback, in order of arrival.
         minutes: all of it by minute.
     """
@@ -116,6 +117,7 @@ class Joined:
     duplicates: int = 0
     surplus: int = 0
     empty_slots: int = 0
+    late: int = 0
     earned: list[Earned] = field(default_factory=list)
     minutes: Minutes = field(default_factory=Minutes)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.counters import Counters
-from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, series, slices, twins
+from shared.log import activity, apprentice, arms, erasure, index, joined, retention, rows, series, slices
 from shared.log import checkpoint as checkpoints
 from shared.log.activity import Span
 from shared.log.buckets import EARLY, LONG, bucket_of, day_of, least_window, next_bucket
@@ -29,6 +29,7 @@ from shared.log.reader import Reader
 from shared.log.records import decode_observed, readable
 from shared.log.router import Router
 from shared.log.series import Series
+from shared.log.twins import Twins
 from shared.storage import Blobs, Conflict, Row, StorageError, Tables
 
 log = logging.getLogger("rankloop.join")
@@ -56,6 +57,7 @@ class Joiner:
     def __init__(self, tables: Tables, blobs: Blobs, counters: Counters, prune: bool = False) -> None:
         self._reader = Reader(tables)
         self._router = Router(self._reader, blobs, _load)
+        self._twins = Twins(self._reader, blobs)
         self._tables = tables
         self._blobs = blobs
         self._counters = counters
@@ -220,8 +222,8 @@ class Joiner:
         self._counters.add("join.windows")
         self._counters.add("join.events", len(outcome.lines))
         self._counters.add("join.surplus", outcome.surplus)
-        if not same:
-            self._counters.add("join.late_rows")
+        if outcome.late or not same:
+            self._counters.add("join.late_rows", outcome.late or 1)
             log.warning("%s: rows came after the window was closed and written", window)
         if plan.routed:
             await slices.drop(self._blobs, loop.loop_id, window.end)
@@ -245,7 +247,7 @@ class Joiner:
         """
         shards, erased = checkpoint.shards, await erasure.load(self._blobs, checkpoint.erasures)
         # What was deleted is no twin of an event that comes later, nor its reward.
-        early = max(plan.start - EARLY, since := checkpoint.since)
+        early = max(plan.start - EARLY, checkpoint.since)
 
         def note(stream: str, row: Row) -> None:
             if self._prune and (bucket := rows.bucket_of(row)) < plan.end - EARLY:
@@ -265,11 +267,9 @@ class Joiner:
         if damaged := len(ranked) - len(events):
             self._counters.add("join.damaged", damaged)
             log.error("%d rank lines of %d-%d cannot be decoded and are not in the log", damaged, plan.start, plan.end)
-        events = erased.events(events)
-        if plan.routed and events:
-            standing = await self._router.routed(loop_id, plan.start, events)
-            self._counters.add("join.late_rows", len(events) - len(standing))
-            events = standing
+        told = events = erased.events(events)
+        if plan.routed:
+            events = await self._router.routed(loop_id, plan.start, events)
         inbox = Inbox(events, plan.rules.wait, early)
         arrived: list[tuple[int, str, list[bytes]]] = []
         if plan.routed:
@@ -286,8 +286,8 @@ class Joiner:
             if plan.start <= rows.bucket_of(row) < plan.end:
                 arrived.append((rows.bucket_of(row), str(row["RowKey"]), lines))
             note("obs", row)
-        outcome = await twins.join_standing(self._blobs, loop_id, plan, since, events, inbox.observed(), earlier)
-        outcome.surplus += inbox.left_out
+        outcome = await self._twins.join(loop_id, plan, checkpoint, erased, events, inbox.observed(), earlier)
+        outcome.late, outcome.surplus = len(told) - len(events), outcome.surplus + inbox.left_out
         return outcome, erased.observation_lines([line for _, _, lines in sorted(arrived) for line in lines])
 
 

@@ -209,16 +209,15 @@ class Router:
     async def routed(self, loop_id: str, start: int, events: Sequence[Ranked]) -> list[Ranked]:
         """Those events of a window that stood when its slice was cut: of a row that came later no mail is kept.
 
+        None of them, where another run has joined the window and deleted the slice.
+
         Args:
             loop_id: the loop.
             start: the window's first bucket.
             events: what the journal holds of it by now.
-
-        Raises:
-            StorageError: the slice is gone, perhaps since another run has joined the window.
         """
         known: set[int] = set()
-        for held in await slices.stored(self._blobs, loop_id, RANKS):
+        for held in await slices.stored(self._blobs, loop_id, RANKS) if events else ():
             if held.start <= start < held.end:
                 data = await self._read_part(loop_id, held, RANKS, start)
                 known.update(np.frombuffer(data, slices.DIGEST).tolist())
@@ -229,7 +228,7 @@ class Router:
         while True:
             places, etag = await self._read_places(loop_id, held, kind)
             place = next((place for place in places if place.start <= start < place.end), None)
-            if place is None:
+            if place is None or not place.size:  # a window may have observations alone
                 return b""
             path = slices.path(loop_id, held, kind)
             blob = await self._blobs.get_range(path, place.offset, place.size)

@@ -76,6 +76,8 @@ class MemoryBlobs:
 
     async def get_range(self, path: str, start: int, length: int) -> Blob | None:
         """See `Blobs.get_range`."""
+        if length < 1:
+            raise ValueError(f"{path}: a range of {length} bytes")
         blob = self._blobs.get(path)
         return None if blob is None else replace(blob, data=blob.data[start : start + length])
 

@@ -188,6 +188,7 @@ LATER = (
     Point("erasing.slice.rows", "query rank<loop><day> .*", "ranks"),
     Point("erasing.slice", "put loops/<loop>/slices/.*.ranks", "ranks"),
     Point("erasing.mail.read", "get loops/<loop>/slices/.*.mail", "mail"),
+    Point("erasing.mail.checkpoint", "get loops/<loop>/join.json", "Scan._slice"),
     Point("erasing.mail", "put loops/<loop>/slices/.*.mail", "mail"),
     # A pass: windows, and hours
     Point("erasing.windows", "sizes loops/<loop>/joined/", "Scan.places"),
@@ -304,10 +305,13 @@ WEIGHED = (
 )
 """The same of feature importances; tests/unit/evaluation/test_importances.py ends them at all that write."""
 SELDOM = (
-    Point("join.twins.list", "(sizes|folders) loops/<loop>/joined/.*", "standing"),
-    Point("join.twins", "(get|get_range) <window>.index", "standing"),
+    Point("settings.checkpoint", "get loops/<loop>/join.json", "Loops._waits"),
+    Point("join.twins.list", "(sizes|folders) loops/<loop>/joined/.*", "Twins._logged"),
+    Point("join.twins", "(get|get_range) <window>.index", "Twins._logged"),
+    Point("join.twins.read", "query rank<loop><day> .*", "Twins.join"),
 )
-"""What comes about where an event is repeated from one window to the next, which a run of these tests may not have."""
+"""What comes about where a wait is changed, which the traffic of these tests does once, and where an event is repeated
+from one window to the next, which a run may not have."""
 POINTS = (*SELDOM, *DAYS, *LATER, *USUAL, *EVALUATED, *WEIGHED)
 """Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})

@@ -435,30 +435,54 @@ async def test_the_repeat_of_what_came_too_late_is_no_retry(first: str) -> None:
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-async def test_a_retry_of_a_retry_is_none_the_less(indexed: bool) -> None:
-    """Also where the windows before it are of the first release, which knew no index."""
-    bench = Bench()
-    for n, at in enumerate((T0 + 1, T0 + 111, T0 + 221)):
-        await bench.write(Rank("e", at), Rank(f"other{n}", at), seed=n)
-        await bench.run(at + 20)
+@pytest.mark.parametrize("gap", [40.0, 100.0, 110.0, 119.0])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_however_often_an_event_is_repeated_it_is_one(at_once: bool, gap: float, indexed: bool) -> None:
+    """Wherever windows end; also where the windows before are of the first release, which knew no index."""
+    bench, count = Bench(), 9
+    for n in range(count):
+        await bench.write(Rank("e", T0 + 1 + gap * n, chosen=n % 2), Rank(f"other{n}", T0 + 2 + gap * n), seed=n)
+        if not at_once:
+            await bench.run(T0 + 21 + gap * n)
         if not indexed:
             for path in await bench.blobs.names(joined.log_path(LOOP)):
                 if path.endswith(".index"):
                     await bench.blobs.delete(path)
+    await bench.run(T0 + LATER)
 
     checkpoint = await bench.checkpoint()
-    assert (checkpoint.events, checkpoint.retries) == (4, 2)
+    assert (checkpoint.events, checkpoint.retries) == (1 + count, count - 1)
+    (line,) = [line for line in await bench.lines() if line["EventId"] == "e"]
+    assert line["_labelIndex"] == 0
 
 
-async def test_what_was_deleted_is_no_twin() -> None:
+async def test_an_id_that_is_used_again_is_no_retry_of_what_came_too_late() -> None:
+    bench = Bench()
+    await bench.write(Rank("e", T0 + 2), seed=1)
+    await bench.run(T0 + 30)
+    await bench.write(Rank("other", T0 + 150), seed=2)
+    await bench.run(T0 + 190)
+    await bench.write(Rank("e", T0 + 170), seed=3)  # behind its window
+    await bench.write(Rank("e", T0 + 200, chosen=1), Obs("e", T0 + 201, 0.7), seed=4)
+    await bench.run(T0 + LATER)
+
+    assert [line["_label_cost"] for line in await bench.lines() if line["EventId"] == "e"] == [0.0, -0.7]
+    assert (await bench.checkpoint()).retries == 0
+
+
+async def test_what_was_deleted_makes_no_retry_of_what_came_too_late() -> None:
     bench = Bench()
     await bench.write(Rank("e", T0 + 1))
     await bench.run(T0 + 30)
     held, etag = await checkpoints.load(bench.blobs, LOOP)
     await checkpoints.save(bench.blobs, LOOP, msgspec.structs.replace(held, since=int(T0) + 10), etag)
-    await bench.write(Rank("e", T0 + 40), seed=1)
+    await bench.write(Rank("other", T0 + 40), seed=1)
+    await bench.run(T0 + 70)
+    await bench.write(Rank("e", T0 + 41), seed=2)  # behind its window
+    await bench.write(Rank("e", T0 + 80, chosen=1), seed=3)
     await bench.run(T0 + LATER)
 
+    assert [line["_labelIndex"] for line in await bench.lines() if line["EventId"] == "e"] == [0, 1]
     assert (await bench.checkpoint()).retries == 0
 
 

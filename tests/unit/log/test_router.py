@@ -290,6 +290,18 @@ async def test_what_came_behind_its_slice_is_not_joined_without_its_rewards(repe
     assert bench.counters["join.late_rows"] == 1
 
 
+async def test_an_event_behind_its_slice_stops_no_window_that_had_observations_alone() -> None:
+    bench, hour = Bench(Waits(((0, 4 * 3600.0),))), int(T0) // 86_400 * 86_400 + 5 * 3600
+    await bench.write(Obs("nobody", hour - 30), seed=1)
+    await bench.write(Rank("e", hour + 20), seed=2)
+    await bench.run(hour + 1500)
+    await bench.write(Rank("late", hour - 29), seed=7)
+    await bench.run(hour + 8 * 3600)
+
+    assert await bench.rewards() == {"e": 0.0}
+    assert bench.counters["join.late_rows"] == 1
+
+
 async def test_mail_that_is_really_gone_stops_the_join() -> None:
     bench = Bench(Waits(((0, HOURS),)))
     await bench.write(Rank("e", T0), Obs("e", T0 + 5000, 0.5))
