@@ -176,7 +176,6 @@ LATER = (
     Point("erasing.row.read", "query rank<loop><day> .*", "Scan._row"),
     Point("erasing.row", "replace (rank|obs)<loop><day> .*", "_replace"),
     Point("erasing.row.delete", "delete (rank|obs)<loop><day> .*", "_replace"),
-    Point("erasing.overflow.old", "get journal/.*", "_replace"),
     Point("erasing.overflow", "put journal/.*", "_replace"),
     Point("erasing.overflow.delete", "delete journal/.*", "_replace"),
     Point("erasing.overflow.read", "get journal/.*", "Scan._row"),
@@ -305,13 +304,14 @@ WEIGHED = (
 )
 """The same of feature importances; tests/unit/evaluation/test_importances.py ends them at all that write."""
 SELDOM = (
+    Point("erasing.overflow.old", "get journal/.*", "_replace"),
     Point("settings.checkpoint", "get loops/<loop>/join.json", "Loops._waits"),
     Point("join.twins.list", "(sizes|folders) loops/<loop>/joined/.*", "Twins._logged"),
     Point("join.twins", "(get|get_range) <window>.index", "Twins._logged"),
     Point("join.twins.read", "query rank<loop><day> .*", "Twins.join"),
 )
-"""What comes about where a wait is changed, which the traffic of these tests does once, and where an event is repeated
-from one window to the next, which a run may not have."""
+"""What comes about where a wait is changed, which the traffic of these tests does once, where an event is repeated from
+one window to the next, and where a row is erased that needs a blob since: which a run may not have."""
 POINTS = (*SELDOM, *DAYS, *LATER, *USUAL, *EVALUATED, *WEIGHED)
 """Of those that a call fits, the first counts."""
 PRUNING = frozenset({"journal.prune"})
