@@ -90,7 +90,12 @@ class Training:
         self._guarded = guarded.run
 
     async def run(self, note: activity.Note, grown: list[Loop]) -> None:
-        """Train a loop, and see that what is asked of its log goes on; `grown` gets it, whatever becomes of that."""
+        """Train a loop, and see that what is asked of its log goes on.
+
+        Args:
+            note: of the loop.
+            grown: gets the loop as it was read last, whatever becomes of its training.
+        """
         standing_back, loop = asyncio.ensure_future(self._stand_back(note)), None
 
         async def job() -> Job:

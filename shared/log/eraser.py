@@ -93,7 +93,9 @@ class Eraser:
         """How far the erasures are, and which are in force; of others nothing is known any more then."""
         kept = _Kept(self._blobs, loop_id, *await erasures.progress(self._blobs, loop_id))
         checkpoint, _ = await checkpoints.load(self._blobs, loop_id)  # behind it: what is not in force here is done
-        if _forget(checkpoint, kept.held):
+        known = _known(checkpoint, kept.held)
+        if known != kept.held:
+            kept.held = known
             await kept.save()
         return kept, checkpoint
 
@@ -129,7 +131,7 @@ class Eraser:
         """Add what was seen at a place to the tallies; whether it was anything."""
         for erasure_id, event in seen.found:
             progress.tallies.setdefault(erasure_id, Tally()).events.add(event.mark)
-        if seen.fresh:  # the place was left as it is: nobody knows yet whether it holds anything of theirs
+        if seen.unmarked:  # the place was left as it is: nobody knows yet whether it holds anything of theirs
             passing.touched |= set(passing.ids)
         if not seen.gone:
             return bool(seen.found)
@@ -208,16 +210,14 @@ class _Kept:
                 self.held.hours[hour] = 0
 
 
-def _forget(checkpoint: Checkpoint, progress: Progress) -> bool:
-    """Forget what was known of erasures that are in force no more, as it names their events; whether there was any."""
+def _known(checkpoint: Checkpoint, progress: Progress) -> Progress:
+    """What is known less what was of erasures that are in force no more: it names their events."""
     in_force = {e.id for e in checkpoint.erasures}
-    if in_force >= {*progress.due, *progress.tallies} and (in_force or progress == Progress()):
-        return False
-    progress.due = {one: at for one, at in progress.due.items() if one in in_force}
-    progress.tallies = {one: tally for one, tally in progress.tallies.items() if one in in_force}
     if not in_force:
-        progress.hours, progress.passing = {}, None
-    return True
+        return Progress()
+    due = {one: at for one, at in progress.due.items() if one in in_force}
+    tallies = {one: tally for one, tally in progress.tallies.items() if one in in_force}
+    return replace(progress, due=due, tallies=tallies)
 
 
 def _next(checkpoint: Checkpoint, progress: Progress, closed: int, now: float) -> Pass | None:

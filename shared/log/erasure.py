@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.log.records import MARK_BYTES, Observed, Ranked, decode_observed, digest_of, readable, unmark
+from shared.log.records import Observed, Ranked, decode_observed, digest_of, marks_left, readable, unmark
 from shared.storage import Blobs, StorageError
 
 
@@ -134,8 +134,7 @@ class Erased:
         """Those marks of a row that are not erased: what is forgotten is no twin of what comes later."""
         if not (self._events or self._marks):
             return marks
-        kept = [n for n, mark in enumerate(unmark(marks)) if not self.hides_mark(*mark)]
-        return b"".join([marks[n * MARK_BYTES : (n + 1) * MARK_BYTES] for n in kept])
+        return marks_left(marks, lambda digest, time: not self.hides_mark(digest, time))
 
     def observation_lines(self, lines: list[bytes]) -> list[bytes]:
         """Those observation lines that are not erased; one that cannot be decoded names nobody."""

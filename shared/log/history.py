@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import msgspec
 import orjson
 
-from shared.log import activity, joined, merged, rows
+from shared.log import activity, erasure, joined, merged, rows
 from shared.log import checkpoint as checkpoints
 from shared.log import entry as entries
 from shared.log.buckets import BUCKET, EARLY, bucket_of, day_of, next_bucket
 from shared.log.checkpoint import Checkpoint
 from shared.log.entry import Entry
-from shared.log.erasure import Erased, load
+from shared.log.erasure import Erased
 from shared.log.inbox import order
 from shared.log.index import RANKED
 from shared.log.joined import DSJSON, OBSERVATIONS, Window
@@ -124,9 +124,11 @@ class Search:
         shards = sorted({*before.shards, *(span.shard for span in spans)})
         start = max(before.watermark, min((span.start for span in spans), default=int(now)))
         end = bucket_of(now) + 2 * BUCKET
-        pending = await self._pending(start, end, shards, await load(self._blobs, before.erasures)) if spans else []
+        pending = (
+            await self._pending(start, end, shards, await erasure.load(self._blobs, before.erasures)) if spans else []
+        )
         checkpoint, _ = await checkpoints.load(self._blobs, self._loop_id)
-        erased = await load(self._blobs, checkpoint.erasures)
+        erased = await erasure.load(self._blobs, checkpoint.erasures)
         standing = await self._joined(checkpoint, erased)
         known = {ranking.time for ranking in standing}
         repeated = [

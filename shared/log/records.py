@@ -191,6 +191,12 @@ def mark(event_id: str, time: float) -> bytes:
     return _mark.pack(digest_of(event_id), time)
 
 
+def marks_left(marks: bytes, stands: Callable[[bytes, float], bool]) -> bytes:
+    """The marks of a row for whose (event digest, time) something holds."""
+    kept = [n for n, mark in enumerate(unmark(marks)) if stands(*mark)]
+    return b"".join([marks[n * MARK_BYTES : (n + 1) * MARK_BYTES] for n in kept])
+
+
 def unmark(marks: bytes) -> list[tuple[bytes, float]]:
     """The (event digest, time) pairs of a row's marks."""
     return list(_mark.iter_unpack(marks))

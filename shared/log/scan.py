@@ -55,10 +55,10 @@ class Aim:
         found = [(erasure, event) for event in events for erasure in self.sought.get(event.subject or "", ())]
         return [(erasure.id, event) for erasure, event in found if event.time < erasure.at]
 
-    def fresh(self, found: Iterable[tuple[str, Event]]) -> set[str]:
-        """The erasures, of those that remove what they name, that have not known some of the found events."""
+    def unmarked(self, found: Iterable[tuple[str, Event]]) -> bool:
+        """Whether an erasure that removes what it names has not known any of the found events."""
         ready = {e.id for e in self.checkpoint.erasures if e.ready}
-        return {one for one, event in found if one in ready and not self.erased.hides_mark(*unmark(event.mark)[0])}
+        return any(one in ready and not self.erased.hides_mark(*unmark(event.mark)[0]) for one, event in found)
 
     def hides_any(self, row: Row) -> bool:
         """Whether a row has a mark of an event that is erased."""
@@ -72,14 +72,14 @@ class Seen:
     Attributes:
         gone: what was removed.
         found: events of subjects that are sought, with the erasure's id.
-        fresh: erasures that hide events of which the mark is not kept yet. The place is left as it is: its marks come
-            first, since observations are told by them alone.
+        unmarked: whether any of those is hidden already, and its mark not kept yet. The place is left as it is: marks
+            come first, since observations are told by them alone.
         hour: the hour of the log that the place lies in, where it is a window.
     """
 
     gone: Gone = field(default_factory=Gone)
     found: list[tuple[str, Event]] = field(default_factory=list)
-    fresh: set[str] = field(default_factory=set)
+    unmarked: bool = False
     hour: int | None = None
 
 
@@ -166,8 +166,8 @@ class Scan:
             lines = await rows.lines(row, self._blobs)
             if any(match[1].decode() in aim.sought for match in _TAG.finditer(b"\n".join(lines))):
                 seen.found = aim.finds([event for event in scrub.ranked(row, lines) if event])
-                seen.fresh = aim.fresh(seen.found)
-        if seen.fresh:
+                seen.unmarked = aim.unmarked(seen.found)
+        if seen.unmarked:
             return seen
         if "h" not in row or seen.found or aim.hides_any(row):
             seen.gone = await scrub.row(self._tables, self._blobs, table, row, etag, aim.erased)
@@ -205,8 +205,8 @@ class Scan:
         if aim.sought and (table is None or index.holds(table, (), aim.sought)):
             async with self._whole:
                 seen.found = aim.finds(await scrub.events(blobs, loop_id, span, kinds))
-            seen.fresh = aim.fresh(seen.found)
-        removes &= not seen.fresh
+            seen.unmarked = aim.unmarked(seen.found)
+        removes &= not seen.unmarked
         if removes and (table is None or index.holds(table, aim.erased.digests, aim.erased.subjects)):
             await self._note(span[0] // HOUR * HOUR)
             async with self._whole:

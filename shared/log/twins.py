@@ -19,7 +19,7 @@ from shared.log.erasure import Erased
 from shared.log.index import RANKED
 from shared.log.join import Joined, join
 from shared.log.reader import Reader
-from shared.log.records import MARK_BYTES, Observed, Ranked, unmark
+from shared.log.records import Observed, Ranked, marks_left, unmark
 from shared.storage import Blobs
 
 _AT_ONCE = 16
@@ -123,8 +123,4 @@ def standing(
             return True
         return any(0 < time - other < EARLY for other in (*times[digest], *logged.get(digest, ())))
 
-    def left(row: bytes) -> bytes:
-        kept = [n for n, mark in enumerate(unmark(row)) if stands(*mark)]
-        return b"".join([row[n * MARK_BYTES : (n + 1) * MARK_BYTES] for n in kept])
-
-    return list(map(left, marks))
+    return [marks_left(row, stands) for row in marks]
