@@ -143,6 +143,8 @@ class Proxy:
         self._plan: list[Rule] = []
         self._lock = threading.Lock()
         self._written: dict[str, list[bytes]] = {}
+        # Nothing else holds on to a task whose client has hung up while storage is waited for: it could be collected.
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
@@ -209,6 +211,8 @@ class Proxy:
         self, service: str, port: int
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            self._serving.add(task)
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while (asked := await _read(reader)) is not None:
                     self.under_way += 1
@@ -219,6 +223,7 @@ class Proxy:
                     if not goes_on or asked.ends:
                         break
             writer.transport.abort()  # a reset, not an end, for whoever still waits
+            self._serving.discard(task)
 
         return serve
 
