@@ -31,7 +31,7 @@ REPEATED: Final = {
     "name": REQUEST_ID,
     "in": "header",
     "description": "A name of the caller's for this call: repeated under the same one, it counts once.",
-    "schema": {"type": "string", "maxLength": 128},
+    "schema": {"type": "string"},
 }
 """The header under which a reward or an activation may be repeated."""
 SUBJECT: Final = {
