@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import orjson
 
@@ -34,6 +35,8 @@ LIBRARIES = (
     "azure.storage.queue.aio",
 )
 """What the app cannot do without."""
+KINDS = ("imports", "rank")
+"""What a fresh process does."""
 
 
 def imports() -> None:
@@ -52,7 +55,8 @@ async def first_rank(request: bytes) -> str:
     params = {"version": "v1.1-preview.3"}
     headers = {"ocp-apim-subscription-key": KEY}
     call = func.HttpRequest("POST", "http://h/", headers=headers, params={}, route_params=params, body=request)
-    answer = await rank.get_user_function()(call)
+    context = SimpleNamespace(trace_context=SimpleNamespace(trace_parent=""))
+    answer = await rank.get_user_function()(call, context)
     if answer.status_code != 201 or "x-rankloop-log" in answer.headers:
         raise SystemExit(f"the first Rank was answered {answer.status_code} {dict(answer.headers)}")
     return str(orjson.loads(answer.get_body())["eventId"])
@@ -77,6 +81,16 @@ async def prepare(storage: str) -> tuple[int, bytes]:
     return len(model), requests[0]
 
 
+def settings(storage: str) -> dict[str, str]:
+    """The environment of a process whose deployment is in this storage."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RANKLOOP_")},
+        "RANKLOOP_STORAGE": storage,
+        "RANKLOOP_KEY": KEY,
+        "RANKLOOP_LOG_DEADLINE_MS": "3500",
+    }
+
+
 def seconds(what: str, request: bytes, environment: dict[str, str]) -> list[float]:
     """What a fresh process has taken: seconds by the clock, and of a processor."""
     done = subprocess.run(
@@ -89,19 +103,13 @@ def main() -> None:
     """Print the ratio."""
     with Azurite() as azurite:
         size, request = asyncio.run(prepare(azurite.connection_string))
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RANKLOOP_")},
-            "RANKLOOP_STORAGE": azurite.connection_string,
-            "RANKLOOP_KEY": KEY,
-            "RANKLOOP_LOG_DEADLINE_MS": "3500",
-        }
-        kinds = ("imports", "rank")
-        rounds = [[seconds(kind, request, environment) for kind in kinds] for _ in range(ROUNDS + 1)][1:]
+        environment = settings(azurite.connection_string)
+        rounds = [[seconds(kind, request, environment) for kind in KINDS] for _ in range(ROUNDS + 1)][1:]
     print(
         f"Cold start, fresh processes, medians of {ROUNDS} interleaved rounds, a model of {size / 1e6:.2f} MB in blobs:"
     )
     for n, (by, goal) in enumerate((("clock", "  (goal at most 4)"), ("processor time", ""))):
-        alone, ours = (statistics.median(taken[kind][n] for taken in rounds) for kind in range(len(kinds)))
+        alone, ours = (statistics.median(taken[kind][n] for taken in rounds) for kind in range(len(KINDS)))
         print(
             f"  by the {by}: first import to first Rank / import of azure.functions, vowpalwabbit and the storage SDKs"
         )
