@@ -25,6 +25,7 @@ class Forgetful(Traffic):
         forgotten: subjects that were erased.
         traceless: events that were erased, and whose observations must be gone as well: those of a subject, where it
             is sure that it ever had the event.
+        leaving: events whose erasure was asked for, whether it is promised or not.
         records: by the id of an erasure what it is for, an event or a subject.
     """
 
@@ -32,13 +33,13 @@ class Forgetful(Traffic):
     wishes: deque[Literal["event", "subject"]] = field(default_factory=deque)
     forgotten: set[str] = field(default_factory=set)
     traceless: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
     records: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._people = [f"person {n} of the loop" for n in range(_PEOPLE)]
         self._born = _PEOPLE
-        self._leaving: set[str] = set()
 
     def __hash__(self) -> int:
         return id(self)
@@ -56,7 +57,7 @@ class Forgetful(Traffic):
         """Reward events of any age."""
         while not self._stop_now.is_set():
             await asyncio.sleep(2 * self.pace)
-            ids = [one for one in self.ranked if one not in self._leaving]
+            ids = [one for one in self.ranked if one not in self.leaving]
             if ids and not self.resting:
                 await self._observe(self._chance.choice(ids), "r", 0.0)
 
@@ -68,10 +69,10 @@ class Forgetful(Traffic):
                 self.wishes.popleft()
 
     async def _erase_event(self) -> None:
-        ids = [one for one, ranked in self.ranked.items() if not ranked.under_way and one not in self._leaving]
+        ids = [one for one, ranked in self.ranked.items() if not ranked.under_way and one not in self.leaving]
         if ids:
             event_id = self._chance.choice(ids)
-            self._leaving.add(event_id)
+            self.leaving.add(event_id)
             if await self._erase(f"events/{event_id}", event_id):
                 self.erased.add(event_id)
                 self.traceless.add(event_id)
@@ -83,7 +84,7 @@ class Forgetful(Traffic):
         subject, self._people[n] = self._people[n], f"person {self._born} of the loop"
         self._born += 1
         mine = {one: ranked for one, ranked in self.ranked.items() if ranked.subject == subject}
-        self._leaving |= mine.keys()
+        self.leaving |= mine.keys()
         while any(ranked.under_way for ranked in mine.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         if await self._erase(f"subjects/{subject.replace(' ', '%20')}", subject):
