@@ -123,6 +123,14 @@ class Flood:
         self._known.add(answer)
         return True
 
+    def lost(self, connection: Connection) -> None:
+        """Do without a connection, which the server ends when it has long been idle."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+            self.opened -= 1
+        else:
+            self.told.wrong.append("a connection was ended under a call")
+
     async def run(self) -> Told:
         """Send until the time is over, and wait for what is still to come."""
         loop = asyncio.get_running_loop()
@@ -176,6 +184,10 @@ class Connection(asyncio.Protocol):
         call, self._event = self._flood.call()
         self._sent = time.monotonic()
         self._transport.write(call)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell that it has ended."""
+        self._flood.lost(self)
 
     def data_received(self, data: bytes) -> None:
         """Take an answer down once it is whole."""
