@@ -16,9 +16,12 @@ from localhost.response import Response
 
 _PAUSE = 0.005
 """Seconds after which connections that were turned away are read from again, some at a time."""
-_A_SECOND = 10_000
-"""How many those are, for each second of processor time that this thread had: to turn one away costs about 25 us."""
-_LEAST = 20
+_SHARE = 0.35
+"""Part of this thread's processor time that they may take: what the last ones cost says how many those are."""
+_LEAST = 10
+"""How many are read from again in any case."""
+_WEIGHT = 0.02
+"""Of the last one, in what they cost."""
 
 
 def _nothing() -> None:
@@ -30,12 +33,24 @@ class Connection(HttpToolsProtocol):
 
     A connection that was turned away is not read from for some milliseconds, and longer where there are many: else
     answers to a flood would take all of each turn of the event loop, and accepted requests need several turns. So they
-    take a quarter of the time, whatever part of it other processes leave.
+    take a third of the time, whatever part of it other processes leave.
     """
 
     _turned_away = False
     _answer: tuple[Response | None, bytes] = (None, b"")
     """The last answer, and its bytes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Take the connection, whose requests may be turned away with those of all others."""
+        super().connection_made(transport)
+        self._parking = _parking(self.loop)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request, and do not read on for a while where the request was turned away."""
+        began = time.thread_time()
+        super().data_received(data)
+        if self._turned_away:
+            self._parking.park(self, time.thread_time() - began)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -60,7 +75,6 @@ class Connection(HttpToolsProtocol):
             Connection._answer = answer, raw
         self.transport.write(raw)
         self.on_response_complete()
-        _parking(self.loop).park(self)
 
     def _ask(self) -> Response | None:
         """The answer to a request that is turned away: of the plain ones, the others go the ordinary way first."""
@@ -97,8 +111,11 @@ class _Parking:
         self._loop = loop
         self._parked: deque[Connection] = deque()
         self._used = 0.0
+        self._cost = 25e-6
 
-    def park(self, connection: Connection) -> None:
+    def park(self, connection: Connection, cost: float) -> None:
+        """Do not read from a connection that was turned away, which took so many seconds of this thread."""
+        self._cost += _WEIGHT * (cost - self._cost)
         if not self._parked:
             self._wait()
         connection.flow.pause_reading()
@@ -109,7 +126,7 @@ class _Parking:
         self._loop.call_later(_PAUSE, self._go_on)
 
     def _go_on(self) -> None:
-        many = max(_LEAST, int((time.thread_time() - self._used) * _A_SECOND))
+        many = max(_LEAST, int(_SHARE * (time.thread_time() - self._used) / self._cost))
         for _ in range(min(many, len(self._parked))):
             connection = self._parked.popleft()
             if not connection.transport.is_closing():
@@ -122,4 +139,6 @@ _parkings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Parking] = WeakKeyDicti
 
 
 def _parking(loop: asyncio.AbstractEventLoop) -> _Parking:
-    return _parkings.setdefault(loop, _Parking(loop))
+    if loop not in _parkings:
+        _parkings[loop] = _Parking(loop)
+    return _parkings[loop]

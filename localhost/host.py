@@ -131,8 +131,9 @@ class Host:
             scope[LEAVE] = verdict
             return None
         if verdict is not self._known[0]:
-            self._known = verdict, encode_result(verdict)
-        return self._with_headers(self._known[1], origin)
+            self._known = verdict, self._with_headers(encode_result(verdict), None)
+        # As it is, so that whoever has it in bytes knows it again.
+        return self._with_origin(self._known[1], origin)
 
     async def _serve(self, scope: Scope, receive: Receive) -> Response:
         origin = None
@@ -148,11 +149,14 @@ class Host:
 
     def _with_headers(self, answer: Response, origin: str | None) -> Response:
         """An answer with what host.json adds to all of them, and with what lets a page read it."""
-        more = [*self._config.headers]
-        if origin is not None and self._cors.enabled:
-            more += self._cors.headers(origin)
         status, headers, body = answer
-        return (status, [*headers, *more], body) if more else answer
+        return self._with_origin((status, [*headers, *self._config.headers], body), origin)
+
+    def _with_origin(self, answer: Response, origin: str | None) -> Response:
+        if origin is None or not self._cors.enabled:
+            return answer
+        status, headers, body = answer
+        return status, [*headers, *self._cors.headers(origin)], body
 
     async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
         method = scope["method"]
