@@ -1,4 +1,4 @@
-"""Turns how many calls are under way, whose, and how late the event loop runs, into whether one more may come in.
+"""Turns how many calls are under way, whose, and how late and busy the event loop is, into whether one may enter.
 
 It is asked before anything is done for a call, its key unchecked and its body unread: a call that is refused must cost
 next to nothing, or many of them would leave no time for those that are accepted (docs/adr/0021).
@@ -11,7 +11,10 @@ PERIOD = 0.025
 LATE = 0.01
 """Seconds of lateness from which on the processor is what calls wait for. Where they wait for storage alone the event
 loop is on time, and turning calls away would help nobody."""
-SHARE = 0.25
+BUSY = 0.9
+"""Part of the time that the event loop computes from which on the same holds: calls wait for many of its turns, and
+those need not be long."""
+SHARE = 0.2
 """Part of the deadline in which calls are to be answered where the processor is short."""
 MOST = 960
 """Ranks, rewards and activations under way at most, over all loops: when storage hangs each waits out its deadline."""
@@ -111,16 +114,20 @@ class Admission:
         """Whether no call is under way."""
         return not self.events.taken and not self.others.taken
 
-    def adapt(self, late: float) -> None:
-        """Learn that the event loop was late by so many seconds, a period after it was last asked.
+    def adapt(self, late: float, busy: float) -> None:
+        """Learn that the event loop was late by so many seconds, a period after it was last asked, and how busy.
 
         As many calls as are done in the time in which each is to be answered may be under way together (Little's law);
         there are twice as many places, since one loop gets half of them. The limit goes there by a tenth up and a fifth
         down at a time, since the event loop may have been late just once. While it is on time it goes up.
+
+        Args:
+            late: seconds.
+            busy: part of the time, since it was last asked, that the event loop's thread has computed.
         """
         events, elapsed = self.events, PERIOD + late
         self._rate += ((events.done - self._done) / elapsed - self._rate) * min(1.0, elapsed / _MEMORY)
         self._done = events.done
-        wanted = 2 * self._rate * self._target if late > LATE else MOST
+        wanted = 2 * self._rate * self._target if late > LATE or busy > BUSY else MOST
         if wanted > events.limit or events.taken > events.limit / 4:  # else it is not they that make it late
             events.limit = min(max(wanted, 0.8 * events.limit, LEAST), 1.1 * events.limit, MOST)

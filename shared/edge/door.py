@@ -70,12 +70,13 @@ def _kind(path: str) -> str:
 
 
 def _read_again(admission: Admission, loop: asyncio.AbstractEventLoop) -> None:
-    loop.call_later(PERIOD, _read, admission, loop, time.monotonic() + PERIOD)
+    loop.call_later(PERIOD, _read, admission, loop, time.monotonic() + PERIOD, time.thread_time())
 
 
-def _read(admission: Admission, loop: asyncio.AbstractEventLoop, due: float) -> None:
-    """Tell how late the event loop runs: as late as this was called. It goes on for as long as there are calls."""
-    admission.adapt(time.monotonic() - due)
+def _read(admission: Admission, loop: asyncio.AbstractEventLoop, due: float, used: float) -> None:
+    """Tell how late the event loop runs, as late as this was called, and how busy. It goes on while there are calls."""
+    late = time.monotonic() - due
+    admission.adapt(late, (time.thread_time() - used) / (PERIOD + late))
     admission.watched = not admission.idle
     if admission.watched:
         _read_again(admission, loop)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from shared.access.admission import LATE, LEAST, MOST, OTHERS, PERIOD, Admission, Places
+from shared.access.admission import BUSY, LATE, LEAST, MOST, OTHERS, PERIOD, Admission, Places
 
 
 def fill(places: Places, loop: str, size: int = 0) -> int:
@@ -105,8 +105,10 @@ def test_a_call_without_a_body_asks_for_none_of_the_bytes() -> None:
 # -- adapting ---------------------------------------------------------------------------------------------------------
 
 
-def run(admission: Admission, seconds: float, capacity: float, late: float, offered: float = 1e9) -> None:
-    """Have a machine do so many calls a second, of those that one loop offers, with an event loop that is so late."""
+def run(
+    admission: Admission, seconds: float, capacity: float, late: float, offered: float = 1e9, busy: float = 0.0
+) -> None:
+    """Have a machine do so many calls a second, of those that one loop offers, by an event loop so late and so busy."""
     step, credit, queued = 0.001, 0.0, 0.0
     due = PERIOD + late
     for n in range(int(seconds / step)):
@@ -118,19 +120,21 @@ def run(admission: Admission, seconds: float, capacity: float, late: float, offe
             admission.events.free("loop", 0)
             credit -= 1
         if n * step >= due:
-            admission.adapt(late)
+            admission.adapt(late, busy)
             due = n * step + PERIOD + late
 
 
 @pytest.mark.parametrize("capacity", [300, 1000, 2000])
-@pytest.mark.parametrize("late", [0.02, 0.1, 0.3])
-def test_where_the_processor_is_short_calls_are_done_in_part_of_their_deadline(capacity: float, late: float) -> None:
+@pytest.mark.parametrize(("late", "busy"), [(0.02, 0.5), (0.1, 0.5), (0.3, 0.5), (0.0, 0.95), (0.05, 1.0)])
+def test_where_the_processor_is_short_calls_are_done_in_part_of_their_deadline(
+    capacity: float, late: float, busy: float
+) -> None:
     admission = Admission(0.5)
 
-    run(admission, 5.0, capacity, late)
+    run(admission, 5.0, capacity, late, busy=busy)
 
     waits = admission.events.limit / 2 / capacity
-    assert 0.1 < waits < 0.15
+    assert 0.08 < waits < 0.12
 
 
 def test_a_longer_deadline_lets_more_calls_wait() -> None:
@@ -144,7 +148,7 @@ def test_a_longer_deadline_lets_more_calls_wait() -> None:
 def test_where_storage_is_slow_and_the_processor_is_not_nobody_is_turned_away() -> None:
     admission = Admission(0.5)
 
-    run(admission, 5.0, 20, LATE)
+    run(admission, 5.0, 20, LATE, busy=BUSY)
 
     assert admission.events.limit == MOST
 
@@ -160,7 +164,7 @@ def test_however_slow_the_machine_some_calls_are_let_in() -> None:
 def test_lateness_that_calls_cannot_have_caused_turns_nobody_away() -> None:
     admission = Admission(0.5)
 
-    run(admission, 5.0, 20, 0.1, offered=10)
+    run(admission, 5.0, 20, 0.1, offered=10, busy=1.0)
 
     assert admission.events.limit == MOST
 
@@ -169,7 +173,7 @@ def test_once_late_is_no_reason_to_turn_many_away() -> None:
     admission = Admission(0.5)
     run(admission, 1.0, 1000, 0.0)
 
-    admission.adapt(1.0)
+    admission.adapt(1.0, 1.0)
 
     assert admission.events.limit == 0.8 * MOST
 

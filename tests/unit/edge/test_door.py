@@ -10,7 +10,7 @@ import azure.functions as func
 import orjson
 import pytest
 
-from shared.access.admission import LATE, Places
+from shared.access.admission import BUSY, LATE, Places
 from shared.app import App
 from shared.edge import door, web
 from shared.edge.calls import Reply
@@ -184,11 +184,14 @@ async def test_a_host_is_given_the_same_answer_for_all(served: InMemory, events:
 # -- lateness ---------------------------------------------------------------------------------------------------------
 
 
+Readings = asyncio.Queue[tuple[float, float]]
+"""How late and how busy the event loop was, each time that somebody looked."""
+
+
 @pytest.fixture
-def readings(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[float]:
-    """How late the event loop was, each time that somebody looked."""
-    found: asyncio.Queue[float] = asyncio.Queue()
-    monkeypatch.setattr(served.app.admission, "adapt", found.put_nowait)
+def readings(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> Readings:
+    found: Readings = asyncio.Queue()
+    monkeypatch.setattr(served.app.admission, "adapt", lambda *read: found.put_nowait(read))
     monkeypatch.setattr(door, "PERIOD", 0.001)
     return found
 
@@ -197,7 +200,7 @@ def watched(app: App) -> bool:
     return app.admission.watched
 
 
-async def test_lateness_is_read_while_there_are_calls(served: InMemory, readings: asyncio.Queue[float]) -> None:
+async def test_lateness_is_read_while_there_are_calls(served: InMemory, readings: Readings) -> None:
     first = enter(served.app, "personalizer/v1.0/rank", 0)
     second = enter(served.app, "rankloop/v1/health", 0)
     assert first is not None
@@ -217,14 +220,29 @@ async def test_lateness_is_read_while_there_are_calls(served: InMemory, readings
     third()
 
 
-async def test_an_event_loop_that_is_held_up_is_seen_to_be_late(
-    served: InMemory, readings: asyncio.Queue[float]
-) -> None:
+async def test_an_event_loop_that_is_held_up_is_seen_to_be_late(served: InMemory, readings: Readings) -> None:
     leave = enter(served.app, "personalizer/v1.0/rank", 0)
     assert leave is not None
     await readings.get()
     time.sleep(2 * LATE)  # noqa: ASYNC251 - that is what holds it up
-    late = await readings.get()
+    late, busy = await readings.get()
     leave()
 
     assert late > LATE
+    assert busy < BUSY, "it has slept"
+
+
+async def test_an_event_loop_that_computes_is_seen_to_be_busy(
+    served: InMemory, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = enter(served.app, "personalizer/v1.0/rank", 0)
+    assert leave is not None
+    await readings.get()
+    used = time.thread_time()
+    # As if the thread had had all of the time that it was held up, which a busy machine cannot promise.
+    monkeypatch.setattr(time, "thread_time", lambda: used + 100.0)
+    time.sleep(2 * LATE)  # noqa: ASYNC251 - that is what holds it up
+    _, busy = await readings.get()
+    leave()
+
+    assert busy > BUSY
