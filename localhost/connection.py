@@ -18,6 +18,8 @@ _PAUSE = 0.005
 """Seconds after which connections that were turned away are read from again, some at a time."""
 _SHARE = 0.35
 """Part of this thread's processor time that they may take: what the last ones cost says how many those are."""
+_MOST = 0.02
+"""Seconds of that time that count at once: else all would come together after a turn that was long by itself."""
 _LEAST = 10
 """How many are read from again in any case."""
 _WEIGHT = 0.02
@@ -126,7 +128,8 @@ class _Parking:
         self._loop.call_later(_PAUSE, self._go_on)
 
     def _go_on(self) -> None:
-        many = max(_LEAST, int(_SHARE * (time.thread_time() - self._used) / self._cost))
+        used = min(time.thread_time() - self._used, _MOST)
+        many = max(_LEAST, int(_SHARE * used / self._cost))
         for _ in range(min(many, len(self._parked))):
             connection = self._parked.popleft()
             if not connection.transport.is_closing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -514,6 +515,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Account]]:
     monkeypatch.setattr(running, "_app", None)
     Account.opened, Account.closed = [], 0
     yield Account
+    gc.unfreeze()  # or garbage of other tests would stay for good, and what they left open untold
 
 
 async def test_the_process_has_one_app_built_of_its_environment(account: type[Account]) -> None:
@@ -523,6 +525,17 @@ async def test_the_process_has_one_app_built_of_its_environment(account: type[Ac
     assert account.opened == ["an account"]
     assert app.config == Config("an account", "k")
     assert app.counters["storage.busy"] == 1, "the storage counts where the app does"
+
+
+async def test_what_is_loaded_is_not_looked_through_for_garbage(account: type[Account]) -> None:
+    gc.unfreeze()
+
+    running.current()
+    assert gc.get_freeze_count() > 10_000
+
+    frozen = gc.get_freeze_count()
+    running.current()
+    assert gc.get_freeze_count() == frozen
 
 
 def test_each_event_loop_has_an_app_of_its_own(account: type[Account]) -> None:
