@@ -24,6 +24,8 @@ _LEAST = 10
 """How many are read from again in any case."""
 _WEIGHT = 0.02
 """Of the last one, in what they cost."""
+_CHEAPEST = 25e-6
+"""Seconds that one counts for at least: to be read from costs something too, for a few bytes of a body, say."""
 
 
 def _nothing() -> None:
@@ -113,11 +115,11 @@ class _Parking:
         self._loop = loop
         self._parked: deque[Connection] = deque()
         self._used = 0.0
-        self._cost = 25e-6
+        self._cost = _CHEAPEST
 
     def park(self, connection: Connection, cost: float) -> None:
         """Do not read from a connection that was turned away, which took so many seconds of this thread."""
-        self._cost += _WEIGHT * (cost - self._cost)
+        self._cost += _WEIGHT * (max(cost, _CHEAPEST) - self._cost)
         if not self._parked:
             self._wait()
         connection.flow.pause_reading()

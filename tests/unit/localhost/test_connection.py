@@ -64,7 +64,7 @@ def park(parking: _Parking, many: int, cost: float) -> list[Parked]:
     return connections
 
 
-@pytest.mark.parametrize(("cost", "turn"), [(100e-6, 0.02), (10e-6, 0.01), (400e-6, 0.02)])
+@pytest.mark.parametrize(("cost", "turn"), [(100e-6, 0.02), (50e-6, 0.01), (400e-6, 0.02)])
 def test_they_take_a_third_of_the_time_whatever_they_cost(used: list[float], cost: float, turn: float) -> None:
     loop = Loop()
     parking = _Parking(cast(asyncio.AbstractEventLoop, loop))
@@ -77,6 +77,17 @@ def test_they_take_a_third_of_the_time_whatever_they_cost(used: list[float], cos
     again = [one.reading for one in connections]
     assert sum(again) == pytest.approx(turn / 3 / cost, rel=0.1)
     assert again == sorted(again, reverse=True), "the first that came are the first"
+
+
+def test_a_few_bytes_of_a_body_are_not_taken_for_cheap(used: list[float]) -> None:
+    loop = Loop()
+    parking = _Parking(cast(asyncio.AbstractEventLoop, loop))
+    connections = park(parking, 2000, 1e-9)
+
+    used[0] += 0.01
+    loop.turn()
+
+    assert sum(one.reading for one in connections) == pytest.approx(0.01 / 3 / 25e-6, rel=0.1)
 
 
 def test_after_a_long_turn_they_do_not_come_all_at_once(used: list[float]) -> None:
