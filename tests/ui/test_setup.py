@@ -193,6 +193,7 @@ def test_a_closed_page_asks_for_unsaved_changes(open_page: OpenPage, loop: str) 
     page.on("dialog", leave)
 
     page.get_by_label("Default reward").fill("0.5")
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
     page.reload()
 
     assert asked == ["beforeunload"]

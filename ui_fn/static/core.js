@@ -1,6 +1,6 @@
 // Turns what a view asks for into calls of the API, and the address's fragment into which view is shown and how.
 
-import { useCallback, useEffect, useRef, useState } from "/page/preact.js";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "/page/preact.js";
 
 /** Who is signed in. It lives in memory alone: a reload, or closing the page, forgets the key. */
 export const session = { loop: loopOf(location.pathname), key: "", token: null, who: "", access: null };
@@ -206,7 +206,8 @@ export function leave(go) {
 
 /** For a view that has changes which are not saved yet: leaving it, or the page, asks first. */
 export function useUnsaved(unsaved) {
-  useEffect(() => {
+  // With what is shown and not behind it: a page that is slow may be left before its next frame.
+  useLayoutEffect(() => {
     guard.unsaved = unsaved;
     const stay = (event) => guard.unsaved && event.preventDefault();
     addEventListener("beforeunload", stay);
