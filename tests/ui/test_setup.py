@@ -7,7 +7,7 @@ import urllib.error
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.ui.conftest import NARROW, WIDE, OpenPage, obstacles
 from tests.ui.deployment import Deployment
@@ -325,6 +325,26 @@ def test_a_loop_is_made_shown_and_deleted(open_page: OpenPage, deployment: Deplo
     expect(page.get_by_role("button", name="Delete default")).to_be_disabled()
     with pytest.raises(urllib.error.HTTPError, match="404"):
         deployment.call("GET", "health", loop="made-here")
+
+
+def test_what_is_shown_of_a_loop_acts_on_no_other(open_page: OpenPage, deployment: Deployment, loop: str) -> None:
+    page = open_page(setup(loop, "loops"))
+    content, chosen = page.locator("#content"), page.get_by_label("Loop", exact=True)
+    expect(page.get_by_role("button", name=f"Delete {loop}")).to_be_enabled()
+    held: list[Route] = []
+    page.route(re.compile("/access$"), lambda route: held.append(route))
+
+    page.get_by_role("button", name="Show default").click()
+    expect(page).to_have_url(f"{deployment.address}/#/setup?section=loops")
+    expect(content).to_have_js_property("inert", True)
+    expect(chosen).to_have_value(loop)
+
+    (route,) = held
+    route.continue_()
+    expect(chosen).to_have_value("default")
+    expect(content).to_have_js_property("inert", False)
+    page.get_by_role("button", name=f"Delete {loop}").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
 
 
 def test_log_model_and_settings_are_cleared_once_the_name_is_typed(

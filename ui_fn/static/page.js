@@ -57,6 +57,8 @@ async function arrive() {
 
 /** Show a loop with the key that there is: another loop, or the same one after its keys or names have changed. */
 export async function open(loop) {
+  // Until it is there, what is still shown is of the loop before, and must not act on this one.
+  if (session.access && session.access.loop !== loop) document.getElementById("content").inert = true;
   session.loop = loop;
   try {
     session.access = await api("access");
