@@ -79,26 +79,20 @@ def test_they_take_a_third_of_the_time_whatever_they_cost(used: list[float], cos
     assert again == sorted(again, reverse=True), "the first that came are the first"
 
 
-def test_a_few_bytes_of_a_body_are_not_taken_for_cheap(used: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("cost", "turn", "counted"),
+    [(1e-9, 0.01, 0.01), (25e-6, 1.0, 0.02)],
+    ids=["a few bytes of a body are not taken for cheap", "after a long turn they do not come all at once"],
+)
+def test_there_are_bounds_to_how_many_come(used: list[float], cost: float, turn: float, counted: float) -> None:
     loop = Loop()
     parking = _Parking(cast(asyncio.AbstractEventLoop, loop))
-    connections = park(parking, 2000, 1e-9)
+    connections = park(parking, 2000, cost)
 
-    used[0] += 0.01
+    used[0] += turn
     loop.turn()
 
-    assert sum(one.reading for one in connections) == pytest.approx(0.01 / 3 / 25e-6, rel=0.1)
-
-
-def test_after_a_long_turn_they_do_not_come_all_at_once(used: list[float]) -> None:
-    loop = Loop()
-    parking = _Parking(cast(asyncio.AbstractEventLoop, loop))
-    connections = park(parking, 2000, 25e-6)
-
-    used[0] += 1.0
-    loop.turn()
-
-    assert sum(one.reading for one in connections) == pytest.approx(0.02 / 3 / 25e-6, rel=0.1)
+    assert sum(one.reading for one in connections) == pytest.approx(counted / 3 / 25e-6, rel=0.1)
 
 
 def test_all_are_read_from_again_though_the_thread_has_no_time(used: list[float]) -> None:
