@@ -86,6 +86,9 @@ async def check_mail(blobs: Blobs, loop: Loop, traffic: Forgetful) -> int:
     running = {erasure.id for erasure in held.erasures}
     done = {name for erasure_id, name in traffic.records.items() if erasure_id not in running}
     gone = {one for one in traffic.traceless if one in done or traffic.ranked[one].subject in done}
+    # An erasure takes an event from its slice, so that no more mail comes, and then its mail: one that is in force may
+    # have been killed between the two.
+    leaving = traffic.leaving if running else set[str]()
     digests: dict[tuple[int, int], set[bytes]] = defaultdict(set)
     for one in await slices.stored(blobs, loop.id, RANKS):
         for part in await _parts(blobs, slices.path(loop.id, one, RANKS)):
@@ -99,9 +102,8 @@ async def check_mail(blobs: Blobs, loop: Loop, traffic: Forgetful) -> int:
                 o = decode_observed(line)
                 wait = loop.waits.at(part.start)
                 assert part.start - EARLY < o.t < part.end + wait
-                # Else the slice of its events may be deleted already. An erasure takes an event from there, so that no
-                # more mail comes, and then its mail: it may have been killed between the two.
-                if part.end > held.watermark and o.e not in traffic.leaving:
+                # Else the slice of its events may be deleted already.
+                if part.end > held.watermark and o.e not in leaving:
                     assert digest_of(o.e) in digests[part.start, part.end]
                 assert o.e not in gone
                 letters[part.start, part.end, line] += 1
