@@ -71,7 +71,8 @@ class Situation:
         expected = _progressive(contexts, drawn, rewards)
         return Scores(
             times=np.repeat(np.arange(events, dtype=np.float64), self.slots),
-            slots=np.tile(np.arange(self.slots, dtype=np.int16), events),
+            places=(places := np.tile(np.arange(self.slots, dtype=np.int16), events)),
+            slots=places,
             logged=self.logged[contexts, drawn],
             targets=self.target[contexts, drawn],
             rewards=rewards,

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from shared.evaluation.scores import Numbers, Scores
 from shared.learning.model import Learner, ModelError, of_actions
-from shared.log.labels import Cost, Probability
+from shared.log.join import MIN_PROBABILITY
+from shared.log.labels import Cost, Probability, drawn_with
 
 Shares = Sequence[float] | Numbers
 """Numbers of actions, as the module says."""
@@ -54,13 +55,14 @@ class Decisions(ABC):
 
     Attributes:
         lines: of the log.
-        times, slots, logged, rewards: see `Scores`.
+        times, places, slots, logged, rewards: see `Scores`.
         counts: how many actions each decision had.
         drawn: the place of the drawn action among them.
     """
 
     lines: Sequence[bytes]
     times: Numbers
+    places: NDArray[np.int16]
     slots: NDArray[np.int16]
     logged: Numbers
     rewards: Numbers
@@ -106,13 +108,13 @@ class Decisions(ABC):
         Args:
             shares: its probabilities.
             expected: the reward that is expected of each action.
-            online: whether it is what decided: then it draws with the probability that is logged, clamped or not.
+            online: whether it is what decided: then it draws with the probability that is logged, however rounded.
         """
         own, rewards = np.asarray(shares, np.float64), np.asarray(expected, np.float64)
         drawn = self.begins + self.drawn
         targets = self.logged if online else own[drawn]
         values = np.add.reduceat(own * rewards, self.begins) if len(drawn) else np.empty(0)
-        return Scores(self.times, self.slots, self.logged, targets, self.rewards, rewards[drawn], values)
+        return Scores(self.times, self.places, self.slots, self.logged, targets, self.rewards, rewards[drawn], values)
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,7 @@ class Singles(Decisions):
         found, place = self.uniform, 0
         for line, count in zip(self.lines, self.counts.tolist(), strict=True):
             order = self.order[place : place + count]
-            try:
-                shares = _behind(b"{" + line[line.rfind(_SHARES) :]).shares
-            except msgspec.MsgspecError:
-                shares = []
+            shares = _told(line)
             if len(shares) == count == max(order):
                 found[np.array(order) + (place - 1)] = shares
             place += count
@@ -171,6 +170,20 @@ def acted(learner: Learner, line: bytes) -> list[float]:
         return []
 
 
+def _told(line: bytes) -> list[float]:
+    """The probabilities that a line tells, the drawn action's first; nothing where it tells none."""
+    try:
+        return _behind(b"{" + line[line.rfind(_SHARES) :]).shares
+    except msgspec.MsgspecError:
+        return []
+
+
+def _drawn_with(row: _Single, line: bytes) -> float:
+    if row.probability > MIN_PROBABILITY:
+        return row.probability  # nearly always: nothing more of the line needs to be read
+    return drawn_with(row.probability, next(iter(_told(line)), 0.0))
+
+
 def read(lines: Sequence[bytes]) -> Singles:
     """The decisions of single-slot lines that are for learning; those whose labels are unsound are left out."""
     kept, rows, order = list[bytes](), list[_Single](), array("q")
@@ -187,7 +200,8 @@ def read(lines: Sequence[bytes]) -> Singles:
         kept,
         np.array([row.time.timestamp() for row in rows], np.float64),
         np.zeros(len(rows), np.int16),
-        np.array([row.probability for row in rows], np.float64),
+        np.zeros(len(rows), np.int16),
+        np.array([_drawn_with(row, line) for row, line in zip(rows, kept, strict=True)], np.float64),
         np.array([0.0 - row.cost for row in rows], np.float64),
         np.array([len(row.order) for row in rows], np.intp),
         np.array([row.drawn for row in rows], np.intp),

@@ -28,7 +28,7 @@ _TAIL: Final = 0.025
 _FAR: Final = 4.0
 """Standard errors that the mean weight is from 1 by chance once in 15,000 logs."""
 _APART: Final = 0.01
-"""How far the mean weight may be from 1 for clamped and rounded probabilities."""
+"""How far the mean weight may be from 1 for rounded probabilities."""
 
 Range = tuple[float, float]
 _Column = NDArray[np.float64]
@@ -153,9 +153,9 @@ def gather(scores: Scores) -> Sums:
 
 
 def _starts(scores: Scores) -> NDArray[np.intp]:
-    """The row of each event's first decision: slots rise within an event, and all of them arrived at once."""
+    """The row of each event's first decision: places rise within an event, and all of them arrived at once."""
     begins = np.ones(len(scores.times), np.bool_)
-    begins[1:] = (np.diff(scores.slots) <= 0) | (np.diff(scores.times) != 0)
+    begins[1:] = (np.diff(scores.places) <= 0) | (np.diff(scores.times) != 0)
     return np.flatnonzero(begins)
 
 

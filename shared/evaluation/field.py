@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -29,6 +30,8 @@ ONLINE, BASELINE, RANDOM = OWN = ("online", "baseline1", "BaselineRand")
 MOST_BYTES: Final = 2400 * 1024 * 1024
 """Compressed bytes of log that an evaluation may look at: about ten million events of ten actions."""
 _HOUR = 3600
+MOST_SLOTS: Final = 100
+"""Slots of a loop that are told apart."""
 _SAMPLE_BYTES = 512 * 1024
 _TRIES = 5
 """Windows that are looked at for a sample."""
@@ -121,8 +124,13 @@ def job_id(loop_id: str, evaluation_id: str, now: float) -> str:
 
 
 def _slots(events: Sequence[bytes]) -> list[str]:
-    """The ids of an event's slots, the one with the most; none in single slot."""
-    return max(([slot.id for slot in _decode(line).outcomes] for line in events), key=len, default=[])
+    """The ids of the slots of the most events, in the order in which they come first; none in single slot.
+
+    Two events may have the same slots in another order, or other ones: pages differ.
+    """
+    counts = Counter(slot.id for line in events for slot in _decode(line).outcomes)
+    kept = {slot_id for slot_id, _ in counts.most_common(MOST_SLOTS)}
+    return [slot_id for slot_id in counts if slot_id in kept]
 
 
 def _entrant(name: str, source: PolicySource, arguments: str, rewards: tuple[float, float]) -> Entrant:

@@ -39,7 +39,7 @@ async def outcomes(blobs: Blobs, loop_id: str, state: State) -> tuple[Results, B
         StorageError: as `standing`.
     """
     plan, finalists = state.plan, state.finalists()
-    sheets = {one.name: Sheet() for _, one in finalists}
+    sheets = {one.name: Sheet(plan.multi_slot) for _, one in finalists}
     begins: float | None = None
     for group, names in _by_group(finalists).items():
         for shard in range(len(plan.ends)):

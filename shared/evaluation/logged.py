@@ -16,7 +16,7 @@ from msgspec import Meta
 from shared.evaluation.permuted import Situation
 from shared.evaluation.slots import Outcome
 from shared.learning.model import ModelError, ServingModel
-from shared.log.labels import Cost, Probability
+from shared.log.labels import Cost, Probability, drawn_with
 
 
 class Drawn(NamedTuple):
@@ -85,10 +85,12 @@ class _Single(msgspec.Struct, gc=False):
     probability: Probability = msgspec.field(name="_label_probability")
     drawn: Annotated[int, Meta(ge=0)] = msgspec.field(name="_labelIndex")
     example: _Example = msgspec.field(name="c")
+    shares: list[float] = msgspec.field(name="p", default_factory=list)
 
     def logged(self) -> Logged:
         among = len(self.example.actions)
-        drawn = Drawn(0, self.drawn, among, self.probability, 0.0 - self.cost)
+        probability = drawn_with(self.probability, self.shares[0] if self.shares else 0.0)
+        drawn = Drawn(0, self.drawn, among, probability, 0.0 - self.cost)
         return Logged(self.example.situation, [drawn] if self.drawn < among else [])
 
 

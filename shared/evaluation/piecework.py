@@ -105,6 +105,7 @@ class Scorings:
             judge=judge,
             expected=expected,
             keep=piece.shard + 1 < len(plan.ends),
+            slots=plan.slots,
         )
         return msgspec.msgpack.encode(task)
 

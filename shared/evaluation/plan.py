@@ -75,7 +75,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         rounds: how many shards there are up to the end of each round of the search.
         groups: the policies.
         searched: the number of the first group of the search.
-        slots: the ids of the slots of an event, by their numbers; none in single slot.
+        slots: the ids of the slots that are told apart, by their numbers; all others have the number behind the last
+            one. None in single slot.
         sent: when pieces were last given to others, in seconds since the epoch; 0 for never.
         stood: how many stood then.
         vain: how many times they were given to others since one of them came to an end.

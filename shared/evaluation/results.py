@@ -23,6 +23,8 @@ from shared.storage import Blobs, Conflict, StorageError
 
 ALL = -1
 """In place of a slot's number: all slots together. Single-slot results have no others."""
+OTHERS = "(other slots)"
+"""In place of the id of slots that are too many or too rare to be told apart."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
         outcomes: of each policy, in the order of the plan.
         judged_from: when the part of the log begins by which nothing was chosen, in seconds since the epoch; None
             where all of it is.
-        slots: the ids of the slots by their numbers, as far as they are known.
+        slots: the ids of the slots by their numbers, as far as they are known; see `Plan.slots`.
         importance: features that matter by how much, the first the most; each as its namespace and name.
     """
 
@@ -72,10 +74,10 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
     importance: list[list[str]] = []
 
     def slot_id(self, number: int) -> str:
-        """The id of a slot; its number where that is not known, and nothing for all of them."""
+        """The id of a slot; `OTHERS` for those that have no number of their own, and nothing for all of them."""
         if number == ALL:
             return ""
-        return self.slots[number] if number < len(self.slots) else str(number)
+        return self.slots[number] if number < len(self.slots) else OTHERS
 
     def outcome(self, name: str) -> Outcome | None:
         """That of a policy, or None where there is none of this name."""
@@ -87,17 +89,21 @@ Binned = dict[str, dict[str, Bins]]
 
 
 class Sheet:
-    """Gathers what a policy would have earned, shard by shard of the log."""
+    """Gathers what a policy would have earned, shard by shard of the log.
 
-    def __init__(self) -> None:
+    Args:
+        multi_slot: whether it is told by slot, too.
+    """
+
+    def __init__(self, multi_slot: bool) -> None:
+        self._multi_slot = multi_slot
         self._bins: dict[int, list[Bins]] = {}
         self._whole: dict[int, estimators.Sums] = {}
         self._judged: dict[int, estimators.Sums] = {}
 
     def add(self, shard: Scores, judged: bool) -> None:
         """Add the scores of a shard; `judged` says whether no policy was chosen by them."""
-        numbers = np.unique(shard.slots).tolist()
-        for number in [ALL, *(numbers if numbers not in ([], [0]) else [])]:
+        for number in [ALL, *(np.unique(shard.slots).tolist() if self._multi_slot else [])]:
             of = shard if number == ALL else shard.where(shard.slots == number)
             sums = estimators.gather(of)
             self._bins.setdefault(number, []).append(Bins.of(of))

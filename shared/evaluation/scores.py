@@ -12,7 +12,7 @@ from shared.log.rows import compress, decompress
 from shared.storage import StorageError
 
 Numbers = NDArray[np.float64]
-_FORMAT: Final = b"\x01"
+_FORMAT: Final = b"\x02"
 
 
 class Scores(NamedTuple):
@@ -22,8 +22,9 @@ class Scores(NamedTuple):
 
     Attributes:
         times: when the events arrived, in seconds since the epoch.
-        slots: the place of the slot in its event, from 0 on; 0 in single slot.
-        logged: the probability with which the action was drawn, as the line's label says: clamped there.
+        places: the place of the slot in its event, from 0 on; 0 in single slot.
+        slots: which slot it is, by its id: its number among those of the evaluation; 0 in single slot.
+        logged: the probability with which the action was drawn.
         targets: the probability with which the policy draws it.
         rewards: as they are labelled: within the loop's reward range.
         modelled: the reward that a model of rewards expected of the action that was drawn, before it learned of the
@@ -33,6 +34,7 @@ class Scores(NamedTuple):
     """
 
     times: Numbers
+    places: NDArray[np.int16]
     slots: NDArray[np.int16]
     logged: Numbers
     targets: Numbers
@@ -90,7 +92,7 @@ def unpack(data: bytes) -> Scores:
 
 def _of(name: str) -> np.dtype[Any]:
     """The numbers of a column, as they are stored on any machine."""
-    return np.dtype("<i2" if name == "slots" else "<f8")
+    return np.dtype("<i2" if name in ("places", "slots") else "<f8")
 
 
 def _columns(scores: Scores) -> Sequence[NDArray[Any]]:

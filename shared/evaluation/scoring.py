@@ -52,6 +52,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
         expected: what it has made of the stretch already, see `Scored.expected`: then it is not asked again. That saves
             about half of the time of a single policy.
         keep: whether models come back, to go on from.
+        slots: see `Plan.slots`.
     """
 
     excerpt: Excerpt
@@ -61,6 +62,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     judge: bytes | None = None
     expected: bytes | None = None
     keep: bool = True
+    slots: Sequence[str] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):
@@ -95,7 +97,6 @@ def score(message: bytes) -> bytes:
         StorageError: a window is damaged.
     """
     task = msgspec.msgpack.decode(message, type=Task)
-    read = slots.read if task.excerpt.multi_slot else actions.read
     events = refused = 0
     expected, sample = list[Numbers](), list[bytes]()
     with ExitStack() as opened:
@@ -104,7 +105,7 @@ def score(message: bytes) -> bytes:
         told = judge or Told(task.expected)
         replays = [opened.enter_context(closing(_Replay(candidate))) for candidate in task.candidates]
         for lines in task.excerpt.lessons():
-            decisions = read(lines)
+            decisions = slots.read(lines, task.slots) if task.excerpt.multi_slot else actions.read(lines)
             expects = told.expect(decisions)
             for replay in replays:
                 replay.go_on(decisions, expects)

@@ -16,12 +16,13 @@ import numpy as np
 from shared.evaluation.decisions import Decisions, Shares
 from shared.learning.model import Learner, ModelError, of_slots
 from shared.log.join import MIN_PROBABILITY
-from shared.log.labels import Cost
+from shared.log.labels import Cost, drawn_with
 
 
 class Outcome(msgspec.Struct, gc=False):
     """What became of a slot: the actions that it had left, the drawn one first, how probable each was, and the cost."""
 
+    id: str = msgspec.field(name="_id")
     actions: list[int] = msgspec.field(name="_a")
     shares: list[float] = msgspec.field(name="_p")
     cost: Cost = msgspec.field(name="_label_cost", default=0.0)
@@ -29,6 +30,9 @@ class Outcome(msgspec.Struct, gc=False):
     def __post_init__(self) -> None:
         if len(self.actions) != len(self.shares) or not MIN_PROBABILITY <= (self.shares or [1.0])[0] <= 1.001:
             raise ValueError("a slot must have a probability for each action")
+        if self.shares:
+            # That of the drawn one as it was, which is what the others leave.
+            self.shares[0] = drawn_with(self.shares[0], 1.0 - sum(self.shares[1:]))
 
 
 class _Slot(msgspec.Struct, gc=False):
@@ -61,7 +65,7 @@ class _Event(msgspec.Struct, gc=False):
                 actions = b",".join([bytes(self.example.actions[n]) for n in outcome.actions])
                 yield b'{"_label_cost":%r,"_label_probability":%r,"_labelIndex":0,"a":[1],"c":%b}' % (
                     outcome.cost,
-                    outcome.shares[0],
+                    max(outcome.shares[0], MIN_PROBABILITY),
                     b'{"FromUrl":%b,"sj":%b,"place":{"n":"%d"},"_multi":[%b]}'
                     % (self.example.context, slot.features, place, actions),
                 )
@@ -112,10 +116,16 @@ class Slots(Decisions):
         return found, undecided
 
 
-def read(lines: Sequence[bytes]) -> Slots:
-    """The decisions of multi-slot lines that are for learning; lines whose labels are unsound are left out."""
+def read(lines: Sequence[bytes], ids: Sequence[str]) -> Slots:
+    """The decisions of multi-slot lines that are for learning; lines whose labels are unsound are left out.
+
+    Args:
+        lines: the lines.
+        ids: of the slots that are told apart, by their numbers; all others have the number behind the last one.
+    """
+    numbers = {slot_id: number for number, slot_id in enumerate(ids)}
     kept, events = list[bytes](), list[_Event]()
-    rows: list[tuple[float, int, float, float, int]] = []
+    rows: list[tuple[float, int, int, float, float, int]] = []
     for line in lines:
         try:
             event = _decode(line)
@@ -126,10 +136,21 @@ def read(lines: Sequence[bytes]) -> Slots:
         time = event.time.timestamp()
         for place, outcome in enumerate(event.outcomes):
             if outcome.actions:
-                rows.append((time, place, outcome.shares[0], 0.0 - outcome.cost, len(outcome.actions)))
-    times, slots, logged, rewards, counts = np.array(rows, np.float64).reshape(-1, 5).T
+                number = numbers.get(outcome.id, len(ids))
+                rows.append((time, place, number, outcome.shares[0], 0.0 - outcome.cost, len(outcome.actions)))
+    times, places, slots, logged, rewards, counts = np.array(rows, np.float64).reshape(-1, 6).T
     drawn = np.zeros(len(rows), np.intp)
-    return Slots(kept, times, slots.astype(np.int16), logged, rewards, counts.astype(np.intp), drawn, events)
+    return Slots(
+        kept,
+        times,
+        places.astype(np.int16),
+        slots.astype(np.int16),
+        logged,
+        rewards,
+        counts.astype(np.intp),
+        drawn,
+        events,
+    )
 
 
 def _told(learner: Learner, line: bytes) -> list[dict[int, float]]:

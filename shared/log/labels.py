@@ -15,6 +15,9 @@ from shared.log.join import MIN_PROBABILITY
 Cost = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Probability = Annotated[float, msgspec.Meta(ge=MIN_PROBABILITY, le=1.001)]  # sums of 32-bit floats may exceed 1
 
+_ROUNDING = 1e-5
+"""Below it a probability that is what others leave is mostly their rounding."""
+
 
 class _Slot(msgspec.Struct, gc=False):
     cost: Cost | None = msgspec.field(name="_label_cost", default=None)
@@ -41,3 +44,16 @@ def sound(line: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
     return True
+
+
+def drawn_with(label: float, told: float) -> float:
+    """The probability with which an action was drawn.
+
+    What learning sees is bounded by `MIN_PROBABILITY` from below, since one heavy weight can ruin a model. An estimate
+    that divides by the bound is wrong however many events there are: of 50 actions with 2 % exploration, by half.
+
+    Args:
+        label: the one that learning sees.
+        told: what the rest of the line says of it; VW's are rounded to 32 bits.
+    """
+    return told if label <= MIN_PROBABILITY and _ROUNDING <= told < label else label

@@ -50,7 +50,7 @@ def test_the_baselines_estimate_and_its_interval_are_those_of_evaluations(open_p
     zeros = np.zeros(events)
     slots = np.zeros(events, np.int16)
     times = np.arange(events, dtype=np.float64)
-    scores = Scores(times, slots, logged, first.astype(np.float64), rewards, zeros, zeros)
+    scores = Scores(times, slots, slots, logged, first.astype(np.float64), rewards, zeros, zeros)
 
     found = open_page().evaluate(RUN, ["baselineOf", [sums_of(logged, first, rewards)]])
 

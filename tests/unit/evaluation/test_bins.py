@@ -18,7 +18,7 @@ T0 = 1_700_002_800
 
 def scored(*rows: tuple[float, float, float, float]) -> Scores:
     """Decisions of these times, logged probabilities, targets and rewards."""
-    return scores.of_rows([(time, 0, logged, target, reward, 0.0, 0.0) for time, logged, target, reward in rows])
+    return scores.of_rows([(time, 0, 0, logged, target, reward, 0.0, 0.0) for time, logged, target, reward in rows])
 
 
 @pytest.mark.parametrize(

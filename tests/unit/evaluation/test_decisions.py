@@ -11,8 +11,11 @@ from shared.evaluation import slots
 from shared.evaluation.decisions import Decisions
 from shared.learning.model import Learner
 from shared.log import entry as entries
+from shared.log.join import MIN_PROBABILITY
 from tests.unit.evaluation.logged import QUICK, T0, lines, slot_lines
 from tests.unit.ranking.trained import QUICK_SLOTS
+
+SLOTS = ("top", "side", "end")
 
 
 def ends(decisions: Decisions) -> list[int]:
@@ -50,6 +53,57 @@ def test_scores_are_made_of_what_a_policy_and_a_model_of_rewards_say() -> None:
     assert scores.values.tolist() == pytest.approx([3.0] * 50)
     assert scores.logged is found.logged
     assert found.scores(shares, expected, online=True).targets is found.logged
+
+
+def rarely(line: bytes, probability: float) -> bytes:
+    """The line of a decision of single slot that was drawn with a small probability, as the join writes it."""
+    made = orjson.loads(line)
+    rest = (1.0 - probability) / (len(made["p"]) - 1)
+    return orjson.dumps(
+        {**made, "_label_probability": MIN_PROBABILITY, "p": [probability, *[rest] * (len(made["p"]) - 1)]}
+    )
+
+
+@pytest.mark.parametrize("told", [0.0004, 0.00002])
+def test_an_estimate_divides_by_the_probability_of_the_draw_not_by_its_bound(told: float) -> None:
+    line = lines(1)[0]
+    assert actions.read([rarely(line, told)]).logged.tolist() == [told]
+    # Of a log from elsewhere, which may tell no probabilities but its labels', or others.
+    for p in ([], [0.0, 0.5, 0.25, 0.25], [-1.0, 0, 0, 0], "x"):
+        other = orjson.dumps({**orjson.loads(rarely(line, told)), "p": p})
+        assert actions.read([other]).logged.tolist() == [MIN_PROBABILITY]
+    unbound = orjson.dumps({**orjson.loads(line), "_label_probability": 0.25, "p": [0.5, 0.5, 0.0, 0.0]})
+    assert actions.read([unbound]).logged.tolist() == [0.25]
+
+
+@pytest.mark.parametrize("told", [0.0004, 0.00002])
+def test_a_slots_estimate_divides_by_what_the_other_actions_leave(told: float) -> None:
+    made = orjson.loads(slot_lines(1)[0])
+    made["_outcomes"][0]["_p"] = [MIN_PROBABILITY, *[(1.0 - told) / 2] * 2]
+    found = slots.read([orjson.dumps(made)], SLOTS)
+
+    assert found.logged[0] == pytest.approx(told)
+    assert list(found.shares)[:3] == pytest.approx([told, (1 - told) / 2, (1 - told) / 2])
+    single = orjson.loads(next(iter(found.singles)))
+    assert single["_label_probability"] == MIN_PROBABILITY, "a model of rewards learns what every model does"
+    made["_outcomes"][0]["_p"] = [MIN_PROBABILITY, 0.6, 0.6]  # where they leave nothing
+    assert slots.read([orjson.dumps(made)], SLOTS).logged[0] == MIN_PROBABILITY
+
+
+def test_slots_are_told_apart_by_their_ids_wherever_they_stand() -> None:
+    made = []
+    for n, line in enumerate(slot_lines(40)):
+        event = orjson.loads(line)
+        if n % 2:
+            event["_outcomes"].reverse()
+            event["_ba"].reverse()
+        made.append(orjson.dumps(event))
+    kept = [[one["_id"] for one in orjson.loads(line)["_outcomes"] if one["_a"]] for line in made]
+    found = slots.read(made, SLOTS[:2])
+
+    assert found.slots.tolist() == [{"top": 0, "side": 1, "end": 2}[name] for names in kept for name in names]
+    places = [n for line in made for n, one in enumerate(orjson.loads(line)["_outcomes"]) if one["_a"]]
+    assert found.places.tolist() == places
 
 
 @pytest.mark.parametrize(
@@ -93,14 +147,14 @@ def test_features_named_as_members_of_a_line_are_not_taken_for_them() -> None:
 
 
 def test_of_no_lines_there_are_no_decisions() -> None:
-    for found in (actions.read([]), slots.read([])):
+    for found in (actions.read([]), slots.read([], ())):
         scores = found.scores(found.uniform, found.uniform)
         assert (scores.decisions, len(found.baseline), len(found.shares)) == (0, 0, 0)
 
 
 def test_each_slot_that_had_an_action_left_is_a_decision() -> None:
     made = slot_lines(200)
-    found = slots.read(made)
+    found = slots.read(made, SLOTS)
 
     of_lines = [
         (n, k, one) for n, line in enumerate(made) for k, one in enumerate(entries.of_line(line).outcomes or ())
@@ -108,7 +162,7 @@ def test_each_slot_that_had_an_action_left_is_a_decision() -> None:
     outcomes = [(n, k, one) for n, k, one in of_lines if one.actions]
     assert 0 < len(of_lines) - len(outcomes) < 100  # some had none
     assert found.times.tolist() == [T0 + n / 10 for n, _, _ in outcomes]
-    assert found.slots.tolist() == [k for _, k, _ in outcomes]
+    assert found.places.tolist() == found.slots.tolist() == [k for _, k, _ in outcomes]
     assert found.rewards.tolist() == [0.0 - (one.cost or 0.0) for _, _, one in outcomes]
     assert found.logged.tolist() == [one.probabilities[0] for _, _, one in outcomes]
     assert found.counts.tolist() == [len(one.actions) for _, _, one in outcomes]
@@ -140,8 +194,8 @@ def test_slots_with_unsound_labels_are_left_out(damage: dict[str, object]) -> No
     made = slot_lines(3)
     bad = orjson.dumps({**orjson.loads(made[1]), **damage})
 
-    assert slots.read([made[0], bad, made[2]]).lines == [made[0], made[2]]
-    assert slots.read([b"", b"\xff"]).lines == []
+    assert slots.read([made[0], bad, made[2]], SLOTS).lines == [made[0], made[2]]
+    assert slots.read([b"", b"\xff"], SLOTS).lines == []
 
 
 def test_what_vw_cannot_read_is_drawn_from_all_alike_and_the_rest_is_replayed() -> None:
@@ -163,7 +217,7 @@ def test_slots_that_vw_cannot_read_are_drawn_from_all_alike() -> None:
     made = slot_lines(4)
     odd = orjson.loads(made[1])
     odd["c"]["FromUrl"] = ["VW reads no text here"]
-    decisions = slots.read([made[0], orjson.dumps(odd), *made[2:]])
+    decisions = slots.read([made[0], orjson.dumps(odd), *made[2:]], SLOTS)
     learner = Learner(QUICK_SLOTS, None)
     found, undecided = decisions.replay(learner)
 
@@ -178,7 +232,7 @@ def test_slots_that_vw_cannot_read_are_drawn_from_all_alike() -> None:
 
 @pytest.mark.parametrize("multi_slot", [False, True])
 def test_a_replay_tells_probabilities_of_the_actions_that_were_left(multi_slot: bool) -> None:
-    decisions: Decisions = slots.read(slot_lines(400)) if multi_slot else actions.read(lines(400))
+    decisions: Decisions = slots.read(slot_lines(400), SLOTS) if multi_slot else actions.read(lines(400))
     learner = Learner(QUICK_SLOTS if multi_slot else QUICK, None)
     found, undecided = decisions.replay(learner)
 

@@ -35,6 +35,7 @@ def scores(
     begins = np.concatenate([[1.0], np.diff(places) <= 0])[:count]
     return Scores(
         times=3600 * begins.cumsum(),
+        places=places.astype(np.int16),
         slots=places.astype(np.int16),
         logged=column(0.02),
         targets=0.02 * column(weights),
@@ -101,6 +102,7 @@ def test_dr_is_obps_formula() -> None:
     values = (expected * distribution).sum(axis=1)
     log = Scores(
         rows.astype(np.float64),
+        np.zeros(500, np.int16),
         np.zeros(500, np.int16),
         logged,
         distribution[rows, actions],

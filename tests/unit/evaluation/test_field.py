@@ -99,9 +99,21 @@ async def test_found_policies_do_not_take_a_callers_name() -> None:
 def test_slots_are_known_by_their_ids() -> None:
     course = Course()
     course.loop = replace(course.loop, policy=policy.read(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
-    events = [orjson.dumps({"_outcomes": [{"_id": name} for name in ids]}) for ids in (["a"], ["a", "b"], [])]
+    events = [orjson.dumps({"_outcomes": [{"_id": name} for name in ids]}) for ids in (["b"], ["a", "b"], [], ["a"])]
 
     made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, events)
 
-    assert made.slots == ["a", "b"]
+    assert made.slots == ["b", "a"]
     assert made.multi_slot
+
+
+def test_slots_of_most_events_are_told_apart() -> None:
+    course = Course()
+    course.loop = replace(course.loop, policy=policy.read(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
+    named = [["hero", f"once-{n}"] for n in range(2 * field.MOST_SLOTS)] + [["side"], ["side"]]
+    events = [orjson.dumps({"_outcomes": [{"_id": name} for name in ids]}) for ids in named]
+
+    made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, events)
+
+    assert len(made.slots) == field.MOST_SLOTS
+    assert (made.slots[0], made.slots[-1]) == ("hero", "side")

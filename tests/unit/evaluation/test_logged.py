@@ -13,6 +13,7 @@ from shared.evaluation import logged
 from shared.evaluation.importance import Task, Weighed, weigh
 from shared.evaluation.logged import Drawn, Logged
 from shared.learning.model import Learner, ModelError, ServingModel, of_slots
+from shared.log.join import MIN_PROBABILITY
 from tests.unit.evaluation.logged import excerpt, lines, slot_lines
 from tests.unit.ranking.trained import QUICK_SLOTS
 
@@ -79,6 +80,18 @@ def test_what_was_drawn_is_that_of_the_line(multi_slot: bool) -> None:
     else:
         expected = [(held["_labelIndex"], 4, held["_label_probability"], -held["_label_cost"])]
     assert [one[1:] for one in event.drawn] == expected
+
+
+def test_what_was_drawn_is_weighed_by_the_probability_of_the_draw_not_by_its_bound() -> None:
+    single, slotted = orjson.loads(lines(1)[0]), orjson.loads(slot_lines(1)[0])
+    single |= {"_label_probability": MIN_PROBABILITY, "p": [0.0004, 0.9996, 0.0, 0.0]}
+    slotted["_outcomes"][0]["_p"] = [MIN_PROBABILITY, 0.9996, 0.0]
+
+    for held, multi_slot in ((single, False), (slotted, True)):
+        [event] = logged.read([orjson.dumps(held)], multi_slot)
+        assert event.drawn[0].probability == pytest.approx(0.0004)
+    [event] = logged.read([orjson.dumps({**single, "p": []})], False)
+    assert event.drawn[0].probability == MIN_PROBABILITY
 
 
 def test_what_cannot_be_read_is_left_out() -> None:

@@ -39,6 +39,7 @@ class Sample(NamedTuple):
         count = len(self.items)
         return Scores(
             times=np.arange(count, dtype=np.float64),
+            places=np.zeros(count, np.int16),
             slots=np.zeros(count, np.int16),
             logged=self.logged,
             targets=distribution[self.items, self.positions],

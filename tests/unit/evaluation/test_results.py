@@ -24,7 +24,7 @@ def slotted(count: int, start: float = T0, slots: int = 2) -> Scores:
     """Events of so many slots, of which the first one earns."""
     return scores.of_rows(
         [
-            (start + n, slot, 0.5, 0.25 * (1 + slot), float(slot == 0), 0.1, 0.1)
+            (start + n, slot, slot, 0.5, 0.25 * (1 + slot), float(slot == 0), 0.1, 0.1)
             for n in range(count)
             for slot in range(slots)
         ]
@@ -32,7 +32,7 @@ def slotted(count: int, start: float = T0, slots: int = 2) -> Scores:
 
 
 def test_slots_are_told_together_and_one_by_one() -> None:
-    sheet = Sheet()
+    sheet = Sheet(True)
     sheet.add(slotted(100), False)
     sheet.add(slotted(50, T0 + 300), True)
 
@@ -54,8 +54,18 @@ def test_slots_are_told_together_and_one_by_one() -> None:
     }
 
 
+def test_a_slot_is_told_apart_in_events_that_have_no_other() -> None:
+    sheet = Sheet(True)
+    sheet.add(slotted(100), True)
+    sheet.add(slotted(50, T0 + 300, slots=1), True)
+
+    outcome, _ = sheet.finish(MINE, RANGE)
+
+    assert [(slot.number, slot.total.events) for slot in outcome.slots] == [(ALL, 250), (0, 150), (1, 100)]
+
+
 def test_without_slots_there_is_one_result() -> None:
-    sheet = Sheet()
+    sheet = Sheet(False)
     sheet.add(slotted(10, slots=1), False)
     sheet.add(slotted(0), True)
 
@@ -68,7 +78,7 @@ def test_without_slots_there_is_one_result() -> None:
 
 
 def test_a_log_of_nothing_has_results_of_nothing() -> None:
-    sheet = Sheet()
+    sheet = Sheet(False)
     sheet.add(scores.of_rows([]), True)
 
     outcome, _ = sheet.finish(MINE, RANGE)
@@ -80,7 +90,7 @@ def test_a_log_of_nothing_has_results_of_nothing() -> None:
 def test_slots_have_the_ids_that_are_known() -> None:
     found = Results([], slots=["hero", "side"])
 
-    assert [found.slot_id(number) for number in (ALL, 0, 1, 2)] == ["", "hero", "side", "2"]
+    assert [found.slot_id(number) for number in (ALL, 0, 1, 2)] == ["", "hero", "side", results.OTHERS]
 
 
 async def test_bins_are_kept_once() -> None:
@@ -105,7 +115,7 @@ async def test_what_is_damaged_is_said_to_be() -> None:
 
 
 def test_results_are_read_as_they_were_written() -> None:
-    sheet = Sheet()
+    sheet = Sheet(True)
     sheet.add(slotted(30), True)
     found = Results([sheet.finish(MINE, RANGE)[0]], 5.0, ["hero"], [["FromUrl", "x"]])
 

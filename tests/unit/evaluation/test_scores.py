@@ -16,7 +16,9 @@ from tests.unit.evaluation.logged import alike
 
 def drawn(count: int) -> Scores:
     chance = random.Random(count)
-    return scores.of_rows([[1_700_000_000 + n / 8, n % 3, *(chance.random() for _ in range(5))] for n in range(count)])
+    return scores.of_rows(
+        [[1_700_000_000 + n / 8, n % 2, n % 3, *(chance.random() for _ in range(5))] for n in range(count)]
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])
@@ -26,7 +28,7 @@ def test_scores_come_back_from_their_bytes(count: int) -> None:
 
     assert found.decisions == count
     assert alike(found, made)
-    assert [column.dtype for column in found] == [np.float64, np.int16, *[np.float64] * 5]
+    assert [column.dtype for column in found] == [np.float64, np.int16, np.int16, *[np.float64] * 5]
 
 
 def test_runs_that_follow_each_other_are_one() -> None:
@@ -48,11 +50,11 @@ def test_decisions_are_chosen_by_a_column_of_truths() -> None:
 
 
 def test_bytes_of_a_later_release_and_damaged_ones_are_refused() -> None:
-    with pytest.raises(StorageError, match="format 02; this release reads 01"):
-        scores.unpack(compress([b"\x02"]))
+    with pytest.raises(StorageError, match="format 03; this release reads 02"):
+        scores.unpack(compress([b"\x03"]))
     with pytest.raises(StorageError, match="format none"):
         scores.unpack(compress([b""]))
     with pytest.raises(StorageError, match="7 bytes are left of 0 rows"):
-        scores.unpack(compress([b"\x01 and on"]))
+        scores.unpack(compress([b"\x02 and on"]))
     with pytest.raises(StorageError, match="damaged"):
         scores.unpack(b"no frame")

@@ -149,7 +149,7 @@ def test_what_is_expected_stays_within_the_range_of_rewards() -> None:
 
 @pytest.mark.parametrize("multi_slot", [False, True])
 def test_the_model_of_rewards_learns_which_action_pays(multi_slot: bool) -> None:
-    decisions = slots.read(slot_lines(1500)) if multi_slot else actions.read(lines(1500))
+    decisions = slots.read(slot_lines(1500), ()) if multi_slot else actions.read(lines(1500))
     judge = Judge(None, RANGE)
     expected = judge.expect(decisions)
     late = decisions.times > T0 + 75

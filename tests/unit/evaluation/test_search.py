@@ -20,7 +20,7 @@ WIDE = Namespaces({"F": 4, "d": 2, "u": 5}, {"b": 30, "i": 20, "j": 50})
 
 def standing(**values: float) -> dict[str, Estimates]:
     """What policies would have earned of 1,000 events, half of them with a reward."""
-    rows = [[0.0, 0, 0.5, 0.5, n % 2, 0.0, 0.0] for n in range(1000)]
+    rows = [[0.0, 0, 0, 0.5, 0.5, n % 2, 0.0, 0.0] for n in range(1000)]
     known = estimate(scores.of_rows(rows), (-1.0, 1.0))
     return {name: replace(known, snips=known.snips._replace(value=value)) for name, value in values.items()}
 
