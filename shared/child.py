@@ -23,8 +23,8 @@ PATIENT: Final = 10.0
 """Seconds after which an idle one is looked at, whether it gets anything."""
 LEAST: Final = 0.05
 """Share of a core that it must have had then."""
-LASTS: Final = 1800.0
-"""Seconds that a piece of work may take."""
+LASTS: Final = 500.0
+"""Seconds that a piece of work may take: after ten minutes (host.json) the host ends this process and says nothing."""
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """What it is told besides: it is one of several processes, and no more than one core is meant for it."""

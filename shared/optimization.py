@@ -11,11 +11,13 @@ from shared.contract.evaluations import DateRange, EvaluationType, Status
 from shared.contract.versions import Version
 from shared.evaluation import field, optimizing, pieces, resources
 from shared.evaluation.evaluator import Evaluator
+from shared.evaluation.field import Sample
 from shared.evaluation.resources import Evaluation
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
 from shared.log.erasure import Erased
 from shared.log.joined import Window
+from shared.log.records import APPRENTICE
 from shared.loops.settings import Loop
 from shared.storage import Blobs, Conflict, Tables, documents
 
@@ -55,6 +57,8 @@ class Optimization:
         start, frequency = configuration.auto_optimization_start, configuration.auto_optimization_frequency
         if loop.multi_slot or not configuration.is_auto_optimization_enabled or now < start:
             return
+        if configuration.learning_mode == APPRENTICE:
+            return  # its labels say who imitates the baseline best, not who earns the most
         path = f"loops/{loop.id}/optimizing.json"
         blob = await self._blobs.get(path)
         ran = documents.decode(blob.data, _Ran, path).ran if blob else 0.0
@@ -66,13 +70,11 @@ class Optimization:
         looked_at = optimizing.span(held, int(now))
         if not looked_at:
             return  # as soon as there is something
-        events = await field.sample(self._blobs, loop, looked_at, Erased(checkpoint.erasures))
-        await self._begin(loop, looked_at, events, due, now)
+        seen = await field.sample(self._blobs, loop, looked_at, Erased(checkpoint.erasures))
+        await self._begin(loop, looked_at, seen, due, now)
         await self._blobs.put(path, msgspec.json.encode(_Ran(due)), blob.etag if blob else None)
 
-    async def _begin(
-        self, loop: Loop, looked_at: dict[Window, int], events: list[bytes], due: float, now: float
-    ) -> None:
+    async def _begin(self, loop: Loop, looked_at: dict[Window, int], seen: Sample, due: float, now: float) -> None:
         day = instants.spell(int(due))
         evaluation_id = f"auto-{day}"  # the same in whatever instance
         evaluation = Evaluation(
@@ -88,7 +90,7 @@ class Optimization:
             optimize=True,
         )
         with suppress(Conflict):  # an instance that died before it could say so has begun it
-            await self._evaluator.begin(loop.id, evaluation, field.plan(loop, evaluation, looked_at, events), now)
+            await self._evaluator.begin(loop.id, evaluation, field.plan(loop, evaluation, looked_at, seen), now)
         await activity.note_joined(self._tables, loop.id)  # wakes the train timer, which sees that it goes on
         runs = await resources.newest_first(self._blobs, loop.id, Evaluation)
         for past in [one for one in runs if one.evaluation_type is EvaluationType.AUTO][optimizing.KEPT :]:

@@ -88,8 +88,8 @@ async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
         policies=request.policies,
         optimize=bool(request.optimize),
     )
-    events = await field.sample(app.blobs, loop, windows, Erased(checkpoint.erasures))
-    planned = field.plan(loop, made, windows, events)
+    seen = await field.sample(app.blobs, loop, windows, Erased(checkpoint.erasures))
+    planned = field.plan(loop, made, windows, seen)
     await asking.begin(app, loop, Evaluation, app.evaluator.begin(loop.id, made, planned, now))
     return made
 

@@ -166,13 +166,14 @@ class Evaluator:
         if evaluation is None or evaluation.status is not Status.RUNNING:
             return await pieces.clear(self._blobs, loop_id, plan.job)
         found, binned = await gathering.outcomes(self._blobs, loop_id, state)
-        if evaluation.api_version is not Version.V2022:  # which has jobs of their own for it
+        # A call of 2022 has jobs of their own for it. Nobody has called for what is read in all versions.
+        if evaluation.api_version is not Version.V2022 or evaluation.evaluation_type is EvaluationType.AUTO:
             of_features = asked.of_evaluation(evaluation, plan)
             groups = await importances.grouped_of(self._blobs, loop_id, of_features, self._weigh)
             found = msgspec.structs.replace(found, importance=groups)
         await results.keep_bins(self._blobs, loop_id, plan.job, binned)
         best = results.optimal(found.outcomes)
-        says = results.verdict(found, best)
+        says = results.verdict(found, best, plan.mode)
 
         def succeeded(record: Record) -> Record:
             done = msgspec.structs.replace(record, done=record.pieces, error=None)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from shared import jobs
 from shared.contract.evaluations import DateRange, PolicySource
-from shared.evaluation import namespaces, search
+from shared.evaluation import namespaces, search, work
 from shared.evaluation import plan as plans
 from shared.evaluation.plan import Entrant, Plan
 from shared.evaluation.resources import Evaluation
@@ -33,6 +33,8 @@ _HOUR = 3600
 MOST_SLOTS: Final = 100
 """Slots of a loop that are told apart."""
 _SAMPLE_BYTES = 512 * 1024
+_JUDGE: Final = policy.DEFAULT_ARGUMENTS[policy.Problem.SINGLE_SLOT]
+"""A policy that takes as long as the model of rewards."""
 _TRIES = 5
 """Windows that are looked at for a sample."""
 
@@ -63,28 +65,47 @@ async def sizes(blobs: Blobs, loop_id: str, dates: DateRange, since: int) -> dic
     return {window: size for window, size in held.items() if window.end > dates.start}
 
 
-async def sample(blobs: Blobs, loop: Loop, held: Iterable[Window], erased: Erased) -> list[bytes]:
+class Sample(NamedTuple):
+    """What is known of a log without reading it all.
+
+    Attributes:
+        lines: some of its events for learning; none where none was found.
+        size: compressed bytes that an event takes.
+    """
+
+    lines: list[bytes]
+    size: float
+
+
+async def sample(blobs: Blobs, loop: Loop, held: Mapping[Window, int], erased: Erased) -> Sample:
     """The first events for learning of the last window that has some at its beginning; of a few windows none.
+
+    Args:
+        blobs: hold the log.
+        loop: the loop.
+        held: windows of its log, in order, with their sizes in bytes; one at least.
+        erased: what nobody may see any more.
 
     Raises:
         StorageError: a window is gone or damaged, or storage does not answer.
     """
     for window in list(held)[: -_TRIES - 1 : -1]:
-        lines, _ = await joined.read_beginning(blobs, loop.id, window, _SAMPLE_BYTES, erased)
+        lines, count = await joined.read_beginning(blobs, loop.id, window, _SAMPLE_BYTES, erased)
+        size = held[window] / max(1, count)
         taken = [line for line in lines if takes(line, loop.configuration.learning_mode, loop.multi_slot)]
         if found := [line for line in taken if sound(line)]:
-            return found[: namespaces.ENOUGH]
-    return []
+            return Sample(found[: namespaces.ENOUGH], size)
+    return Sample([], size)
 
 
-def plan(loop: Loop, evaluation: Evaluation, held: Mapping[Window, int], events: Sequence[bytes]) -> Plan:
+def plan(loop: Loop, evaluation: Evaluation, held: Mapping[Window, int], seen: Sample) -> Plan:
     """The plan of an evaluation.
 
     Args:
         loop: as it is now.
         evaluation: what was asked for.
         held: windows of its log, in order, with their sizes; one at least.
-        events: some of its lines, by which features and slots are known.
+        seen: of it, by which features and slots are known, and how long an event takes.
     """
     configuration = loop.configuration
     rewards = configuration.reward_range
@@ -95,11 +116,16 @@ def plan(loop: Loop, evaluation: Evaluation, held: Mapping[Window, int], events:
     ]
     custom = [_entrant(one.name, PolicySource.CUSTOM, one.arguments, rewards) for one in evaluation.policies]
     taken = {one.name for one in [*own, *custom]}
-    first = search.first(loop.policy.arguments, namespaces.of_lines(events)) if evaluation.optimize else []
+    features = namespaces.of_lines(seen.lines)
+    first = search.first(loop.policy.arguments, features) if evaluation.optimize else []
     found = [_entrant(_free(one.name, taken), PolicySource.FOUND, one.arguments, rewards) for one in first]
     windows = plans.sized(held)
-    ends, rounds = plans.shards(sum(size for _, _, size in windows), search.SHARES if found else ())
-    groups = [own, *([one] for one in custom)]
+    groups = [own, *([one] for one in custom), *plans.batches(found)]
+    # What decided, the baseline and a draw follow from the log, but with them a model of rewards replays it.
+    policies = [[_JUDGE], *([one.arguments or "" for one in group] for group in groups[1:])]
+    dearest = max(work.seconds(each, features) for each in policies) * _decisions(seen.lines)
+    most = max(1, min(plans.SHARD_BYTES, round(seen.size * work.SECONDS / dearest)))
+    ends, rounds = plans.shards(sum(size for _, _, size in windows), search.SHARES if found else (), most)
     return Plan(
         job=evaluation.job_id,
         evaluation=evaluation.id,
@@ -112,15 +138,20 @@ def plan(loop: Loop, evaluation: Evaluation, held: Mapping[Window, int], events:
         windows=windows,
         ends=ends,
         rounds=rounds,
-        groups=[*groups, *plans.batches(found)],
-        slots=_slots(events),
-        searched=len(groups),
+        groups=groups,
+        slots=_slots(seen.lines),
+        searched=1 + len(custom),
     )
 
 
 def job_id(loop_id: str, evaluation_id: str, now: float) -> str:
     """The id of an evaluation's job."""
     return jobs.new_id(now, f"evaluate {loop_id} {evaluation_id}")
+
+
+def _decisions(events: Sequence[bytes]) -> int:
+    """How many there are in an event at most: one for each slot."""
+    return max((len(_decode(line).outcomes) for line in events), default=0) or 1
 
 
 def _slots(events: Sequence[bytes]) -> list[str]:

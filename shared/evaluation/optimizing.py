@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from shared.contract.evaluations import PolicySource
+from shared.evaluation.field import MOST_BYTES
 from shared.evaluation.results import Outcome
 from shared.log.joined import Window
 
@@ -39,7 +40,7 @@ def due(start: float, frequency: float, ran: float, now: float) -> float | None:
 
 
 def span(sizes: Mapping[Window, int], now: int) -> dict[Window, int]:
-    """What of the log is looked at: its last two weeks, and older windows until there is enough.
+    """What of the log is looked at: its last two weeks, and older windows until there is enough; at most what may be.
 
     Args:
         sizes: of all windows, in order.
@@ -48,7 +49,8 @@ def span(sizes: Mapping[Window, int], now: int) -> dict[Window, int]:
     found: dict[Window, int] = {}
     total = 0
     for window, size in reversed(list(sizes.items())):
-        if window.start < now - DAYS * _DAY and total >= ENOUGH_BYTES:
+        enough = window.start < now - DAYS * _DAY and total >= ENOUGH_BYTES
+        if enough or total + size > MOST_BYTES:
             break
         found[window] = size
         total += size

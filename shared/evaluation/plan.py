@@ -21,7 +21,7 @@ from shared.log.joined import Window
 from shared.storage import documents
 
 SHARD_BYTES: Final = 24 * 1024 * 1024
-"""Compressed bytes of the log in a shard, about 100,000 events of ten actions."""
+"""Compressed bytes of the log in a shard at most, about 100,000 events of ten actions; see also `work.SECONDS`."""
 SEARCHED: Final = 0.6
 """The part of the log by which policies are chosen; what was chosen is judged by the rest."""
 BATCH: Final = 16
@@ -127,7 +127,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return found
 
 
-def shards(total: int, shares: Sequence[float], most: int = SHARD_BYTES) -> tuple[list[int], list[int]]:
+def shards(total: int, shares: Sequence[float], most: int) -> tuple[list[int], list[int]]:
     """Where the shards of a log of so many bytes end, and how many shards there are to the end of each round.
 
     Args:

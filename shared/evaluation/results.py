@@ -19,6 +19,7 @@ from shared.evaluation.estimators import Estimates
 from shared.evaluation.plan import Entrant
 from shared.evaluation.resources import Evaluation
 from shared.evaluation.scores import Scores
+from shared.log.records import APPRENTICE
 from shared.storage import Blobs, Conflict, StorageError
 
 ALL = -1
@@ -143,8 +144,14 @@ def optimal(outcomes: Iterable[Outcome]) -> str | None:
     return None if best is None or not best.slots[0].judged.events else best.name
 
 
-def verdict(results: Results, best: str | None) -> str:
-    """What came of it, in words for people."""
+def verdict(results: Results, best: str | None, mode: str) -> str:
+    """What came of it, in words for people.
+
+    Args:
+        results: what came of it.
+        best: the name of the policy that earned the most, or None where none is known.
+        mode: of the events; see `Plan.mode`.
+    """
     outcome = results.outcome(best) if best is not None else None
     if outcome is None:
         return "There is no event among these for learning: nothing can be said."
@@ -156,6 +163,8 @@ def verdict(results: Results, best: str | None) -> str:
     said = f"By {by}{judged.events} events, {outcome.name} earns {judged.snips.value:.4g} an event"
     if outcome is not online:
         said += f", where what decided earned {online.slots[0].judged.snips.value:.4g}"
+    if mode == APPRENTICE:
+        said += ", where an event earns 1 for the baseline's action and 0 for any other, as Apprentice mode learns it"
     return f"{said}. {judged.says}"
 
 

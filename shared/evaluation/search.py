@@ -15,6 +15,7 @@ from shared.contract.configurations import MAX_ARGUMENTS
 from shared.contract.errors import ApiError
 from shared.evaluation.estimators import Estimates
 from shared.evaluation.namespaces import USUAL, Namespaces
+from shared.evaluation.work import interacted
 from shared.loops import options, policy
 from shared.loops.options import INTERACTIONS, Option
 
@@ -25,7 +26,7 @@ FACTOR: Final = 3
 FOUND: Final = 5
 """Policies that go on from the last one, to be judged by the rest of the log."""
 MOST: Final = 250_000
-"""Interacted features of an event: a fifth of a millisecond, and a tenth of what a call may cost (docs/adr/0006)."""
+"""Interacted features of an event: a millisecond of a call, and a tenth of what it may cost (docs/adr/0006)."""
 
 _IMPLIED: Final = (Option("learning_rate", "0.5"), Option("power_t", "0.5"), Option("cb_type", "mtr"))
 """What a policy says of learning if it says nothing."""
@@ -120,31 +121,20 @@ def _crossings(namespaces: Namespaces) -> Iterator[str]:
     An action is told by its features or by its id: by features a policy knows of new actions, too; by the id it knows
     what no feature says. Of a context one, two or three features are crossed with either.
     """
-    counts = {**namespaces.context, **namespaces.action}
     # Of others a policy cannot speak.
     context = [initial for initial in namespaces.context if initial.isascii() and initial.isalnum()]
     features = [one for one in namespaces.action if one != "i" and one.isascii() and one.isalnum()]
     yield ""
-    if _cost([":", ":"], counts) <= MOST:
+    if interacted("::", namespaces) <= MOST:
         yield "-q ::"
     for action in (features, ["i"]):
         deeper: list[list[str]] = []
         for order in (1, 2, 3):
             deeper += [[*of, one] for of in combinations_with_replacement(context, order) for one in action]
-            if deeper and sum(_cost(each, counts) for each in deeper) <= MOST:
+            if deeper and sum(interacted(each, namespaces) for each in deeper) <= MOST:
                 yield _options(deeper)
 
 
 def _options(crossed: Sequence[Sequence[str]]) -> str:
     names = {2: "-q", 3: "--cubic"}
     return " ".join(f"{names.get(len(each), '--interactions')} {''.join(each)}" for each in crossed)
-
-
-def _cost(crossed: Sequence[str], counts: Mapping[str, int]) -> int:
-    """How many features come of an interaction in an event; VW makes each set of those of a namespace once."""
-    total = sum(counts.values())
-    made = 1
-    for initial in set(crossed):
-        times = crossed.count(initial)
-        made *= math.comb(counts.get(initial, total) + times - 1, times)
-    return made

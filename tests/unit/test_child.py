@@ -20,6 +20,12 @@ from tests.integration.served import wait_until
 PATIENCE = 60.0
 
 
+def test_a_piece_of_work_ends_before_the_host_would_end_the_process_that_waits_for_it() -> None:
+    hours, minutes, seconds = map(int, json.loads(Path("host.json").read_text())["functionTimeout"].split(":"))
+    rest = 3600 * hours + 60 * minutes + seconds - child.PATIENT - child.LASTS
+    assert rest >= 60, "to read what it takes, and to write what came of it"
+
+
 def mirrored_aloud(message: bytes) -> bytes:
     print("libraries print")
     return message[::-1]

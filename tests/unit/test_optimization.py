@@ -101,12 +101,14 @@ async def test_runs_come_about_when_they_are_due_and_there_is_a_log(made: Made) 
     assert (await made.runs())[0].id == "auto-2023-12-27T23:00:00Z"
 
 
-@pytest.mark.parametrize("off", ["by setting", "by slots", "by date"])
+@pytest.mark.parametrize("off", ["by setting", "by slots", "by date", "by mode"])
 async def test_there_are_loops_without(made: Made, off: str) -> None:
     await made.log(60)
     made.now = T0 + 15 * DAY
     if off == "by date":
         made.now -= 1
+    elif off == "by mode":
+        await made.loop(learning_mode="Apprentice")
     else:
         await made.loop(is_auto_optimization_enabled=False)
     if off == "by slots":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from functools import reduce
 from itertools import pairwise
@@ -305,3 +306,7 @@ def test_weights_that_do_not_average_1_show_that_the_log_does_not_fit(weight: fl
     assert found.says.startswith(f"The log cannot tell: weights average {weight:.2f} where they should average 1.")
     rounded = estimate(scores(np.full(1000, 1.005), chance.random(1000)), RANGE)
     assert rounded.trusted
+
+
+def test_a_normal_interval_holds_the_truth_in_nineteen_of_twenty_cases() -> None:
+    assert pytest.approx(0.05, abs=1e-5) == math.erfc(Z / math.sqrt(2))

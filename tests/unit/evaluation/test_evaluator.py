@@ -124,7 +124,7 @@ async def test_what_is_found_is_judged_by_what_it_was_not_chosen_by(course: Cour
 async def test_shards_make_no_difference(course: Course, monkeypatch: pytest.MonkeyPatch, optimize: bool) -> None:
     await course.begin(optimize=optimize)
     whole = found(await course.finish())
-    monkeypatch.setattr(plan.shards, "__defaults__", (3000,))
+    monkeypatch.setattr(plan, "SHARD_BYTES", 3000)
     other = Course()
     await other.log(COUNTS)
     await other.begin(optimize=optimize)

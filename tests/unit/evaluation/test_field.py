@@ -10,13 +10,20 @@ import pytest
 from bench.news import lines
 from shared.contract.configurations import PolicyContract
 from shared.contract.evaluations import DateRange, PolicySource
-from shared.evaluation import field, plan, search
+from shared.evaluation import field, namespaces, plan, search, work
+from shared.evaluation.field import Sample
 from shared.log import joined
 from shared.log.erasure import NOTHING
 from shared.log.joined import Window
 from shared.loops import policy
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
 from tests.unit.evaluation.course import LOOP, T0, Course, configured
+
+
+def slotted(*ids: str) -> bytes:
+    """As much of a line as says which slots there were."""
+    example = {"FromUrl": [{"x": 1}], "_multi": [{"j": [{"y": 1}]}]}
+    return orjson.dumps({"c": example, "_outcomes": [{"_id": name} for name in ids]})
 
 
 @pytest.mark.parametrize(
@@ -50,12 +57,13 @@ async def test_a_sample_is_of_events_for_learning() -> None:
     await joined.write(course.blobs, LOOP, last, joined.DSJSON, skipped)
     windows = [Window(T0 + 300 * n, T0 + 300 * n + 300) for n in (0, 1)]
 
-    found = await field.sample(course.blobs, course.loop, [*windows, last], NOTHING)
+    found = await field.sample(course.blobs, course.loop, dict.fromkeys([*windows, last], 900), NOTHING)
 
-    assert found == lines(6, 2, T0 + 300), "of the last window that has some"
-    assert await field.sample(course.blobs, course.loop, [last], NOTHING) == []
+    assert found.lines == lines(6, 2, T0 + 300), "of the last window that has some"
+    assert found.size == 900 / 6
+    assert (await field.sample(course.blobs, course.loop, {last: 900}, NOTHING)) == ([], 900 / 3)
     other = configured(course.loop, learning_mode="Apprentice")
-    assert await field.sample(course.blobs, other, windows, NOTHING) == []
+    assert await field.sample(course.blobs, other, dict.fromkeys(windows, 900), NOTHING) == ([], 900 / 5)
 
 
 async def test_policies_are_what_vw_is_told_of_them() -> None:
@@ -99,9 +107,9 @@ async def test_found_policies_do_not_take_a_callers_name() -> None:
 def test_slots_are_known_by_their_ids() -> None:
     course = Course()
     course.loop = replace(course.loop, policy=policy.read(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
-    events = [orjson.dumps({"_outcomes": [{"_id": name} for name in ids]}) for ids in (["b"], ["a", "b"], [], ["a"])]
+    events = [slotted(*ids) for ids in (["b"], ["a", "b"], [], ["a"])]
 
-    made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, events)
+    made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, Sample(events, 1.0))
 
     assert made.slots == ["b", "a"]
     assert made.multi_slot
@@ -111,9 +119,25 @@ def test_slots_of_most_events_are_told_apart() -> None:
     course = Course()
     course.loop = replace(course.loop, policy=policy.read(DEFAULT_ARGUMENTS[Problem.MULTI_SLOT]))
     named = [["hero", f"once-{n}"] for n in range(2 * field.MOST_SLOTS)] + [["side"], ["side"]]
-    events = [orjson.dumps({"_outcomes": [{"_id": name} for name in ids]}) for ids in named]
+    events = [slotted(*ids) for ids in named]
 
-    made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, events)
+    made = field.plan(course.loop, course.evaluation(policies=[]), {Window(T0, T0 + 60): 5}, Sample(events, 1.0))
 
     assert len(made.slots) == field.MOST_SLOTS
     assert (made.slots[0], made.slots[-1]) == ("hero", "side")
+
+
+def test_a_shard_is_no_larger_than_what_the_dearest_policies_get_through_in_time() -> None:
+    course = Course()
+    features = {"FromUrl": [{f"x{n}": n for n in range(30)}], "_multi": [{"j": [{"y": n}]} for n in range(10)]}
+    sample = Sample([orjson.dumps({"c": features})], 200.0)
+    held = {Window(T0 + 60 * n, T0 + 60 * n + 60): 10**7 for n in range(40)}
+    dear = "--cb_explore_adf --interactions FFFFj"
+
+    def shards(*arguments: str) -> int:
+        policies = [PolicyContract(f"p{n}", each) for n, each in enumerate(arguments)]
+        return len(field.plan(course.loop, course.evaluation(policies=policies), held, sample).ends)
+
+    assert shards() == shards("--cb_explore_adf") == -(-(4 * 10**8) // plan.SHARD_BYTES)
+    seconds = work.seconds([dear], namespaces.of_lines(sample.lines))
+    assert shards(dear) == shards(dear, dear) == -(-(4 * 10**8) // round(200 * work.SECONDS / seconds)) > shards()

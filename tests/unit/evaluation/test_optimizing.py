@@ -10,9 +10,12 @@ from shared.contract.evaluations import PolicySource
 from shared.evaluation import optimizing, results
 from shared.evaluation.bins import NOTHING
 from shared.evaluation.estimators import Estimate, Estimates
+from shared.evaluation.field import MOST_BYTES
 from shared.evaluation.optimizing import ENOUGH_BYTES
 from shared.evaluation.results import ALL, Outcome, Results, Slot
 from shared.log.joined import Window
+from shared.log.records import APPRENTICE
+from shared.log.records import ONLINE as ONLINE_MODE
 
 DAY = 86_400
 START, EVERY = 15.0 * DAY, 28.0 * DAY
@@ -57,6 +60,8 @@ def test_two_weeks_are_looked_at_or_as_much_more_as_it_takes() -> None:
     little = dict.fromkeys(days, 10)
     assert optimizing.span(little, now) == little
     assert optimizing.span({}, now) == {}
+    much = dict.fromkeys(days, MOST_BYTES // 3)
+    assert [window.start // DAY for window in optimizing.span(much, now)] == [97, 98, 99], "as much as may be asked for"
 
 
 @pytest.mark.parametrize(
@@ -104,11 +109,15 @@ def test_the_optimal_policy_is_the_best_that_can_be_applied_and_believed() -> No
 def test_what_came_of_it_is_said() -> None:
     mine = outcome("mine", PolicySource.CUSTOM, 0.6, 0.1)
 
-    assert results.verdict(Results([ONLINE, mine]), "mine") == (
+    assert results.verdict(Results([ONLINE, mine]), "mine", ONLINE_MODE) == (
         "By 1000 events, mine earns 0.6 an event, where what decided earned 0.5. The intervals can be trusted."
     )
-    assert results.verdict(Results([ONLINE, mine], judged_from=5.0), "online") == (
+    assert results.verdict(Results([ONLINE, mine], judged_from=5.0), "online", ONLINE_MODE) == (
         "By the part of the log that nothing was chosen by, 1000 events, online earns 0.5 an event. "
         "The intervals can be trusted."
     )
-    assert results.verdict(Results([ONLINE]), None).startswith("There is no event")
+    assert results.verdict(Results([ONLINE]), None, ONLINE_MODE).startswith("There is no event")
+    assert results.verdict(Results([ONLINE]), "online", APPRENTICE) == (
+        "By 1000 events, online earns 0.5 an event, where an event earns 1 for the baseline's action and 0 for any "
+        "other, as Apprentice mode learns it. The intervals can be trusted."
+    )

@@ -46,7 +46,7 @@ def test_shards_follow_each_other_and_none_is_too_large() -> None:
     assert rounds == [1, 2, 4]
     assert ends[rounds[-1] - 1] == 1000 * SEARCHED
     assert shards(1000, [], most=400) == ([333, 666, 1000], [])
-    assert shards(7, []) == ([7], [])
+    assert shards(7, [], most=400) == ([7], [])
 
 
 def test_a_shard_holds_windows_and_parts_of_some() -> None:
