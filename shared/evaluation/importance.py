@@ -25,6 +25,8 @@ FEATURES: Final = 200
 """Features that are weighed, those that come in the most events."""
 EVENTS: Final = 10_000
 """Events that they are weighed on at most, evenly spread."""
+BYTES: Final = 32 * 1024 * 1024
+"""Of lines that they are in at most: decoded they take some six times as much memory."""
 WORK: Final = 500_000
 """Decisions that are made for it at most, some 50 s of a core: of many features each is weighed on fewer events."""
 ENOUGH: Final = 200
@@ -110,22 +112,32 @@ def weigh(message: bytes) -> bytes:
         StorageError: a window is damaged.
     """
     task = msgspec.msgpack.decode(message, type=Task)
-    lines = [line for lesson in task.excerpt.lessons() for line in lesson]
-    half = len(lines) // 2
-    model, learned = _learned(task, lines[:half])
+    model, learned, lines = _learned(task)
     try:
-        events = list(logged.read(_spread(lines[half:], EVENTS), task.excerpt.multi_slot))
+        events = list(logged.read(lines, task.excerpt.multi_slot))
         found = weighed(model, events, np.random.default_rng(task.seed))
         return msgspec.msgpack.encode(msgspec.structs.replace(found, learned=learned))
     finally:
         model.close()
 
 
-def _learned(task: Task, lines: Iterable[bytes]) -> tuple[ServingModel, int]:
-    learner = Learner(task.training, None, task.resuming)
+def _learned(task: Task) -> tuple[ServingModel, int, list[bytes]]:
+    """A model of the first half of the events, of how many it is, and those of the second half that are looked at.
+
+    The excerpt is gone through twice, a window at a time: unpacked it may be a hundred times as large.
+    """
+    counts = [(len(lesson), sum(map(len, lesson))) for lesson in task.excerpt.lessons()]
+    total, size = sum(count for count, _ in counts), sum(size for _, size in counts)
+    half = total // 2
+    wanted = set(_spread(range(half, total), min(EVENTS, BYTES * total // max(1, size))))
+    learner, learned, kept = Learner(task.training, None, task.resuming), 0, list[bytes]()
     try:
-        learned = sum(cost_of(learner, line) is not None for line in lines)
-        return ServingModel(learner.save(), task.serving), learned
+        for n, line in enumerate(line for lesson in task.excerpt.lessons() for line in lesson):
+            if n < half:
+                learned += cost_of(learner, line) is not None
+            elif n in wanted:
+                kept.append(line)
+        return ServingModel(learner.save(), task.serving), learned, kept
     finally:
         learner.close()
 

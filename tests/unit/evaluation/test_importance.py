@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from functools import lru_cache
 
 import msgspec
@@ -121,6 +122,35 @@ def test_of_many_features_each_is_weighed_on_fewer_events(monkeypatch: pytest.Mo
 
     assert (weighed.events, len(weighed.features), weighed.features_found) == (900, 3, 11)
     assert weighed.says == "Of 11 features the 3 that come most often were looked at."
+
+
+@pytest.mark.parametrize(("name", "most", "events"), [("EVENTS", 300, 300), ("BYTES", 100_000, 100)])
+def test_of_many_events_some_are_looked_at(monkeypatch: pytest.MonkeyPatch, name: str, most: int, events: int) -> None:
+    lines = [line.ljust(1000) for line in brewed.lines(2400)]
+    assert {len(line) for line in lines} == {1000}
+    monkeypatch.setattr(importance, name, most)
+
+    weighed = found(task(lines))
+
+    assert (weighed.learned, weighed.events) == (1200, events)
+
+
+def test_a_long_excerpt_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "EVENTS", 100)
+    lines = list(brewed.lines(200))
+    packed = joined.pack(lines, RULES.labels)
+    held = Held("x", packed.data, packed.metadata["sha256"], RULES.labels)
+    message = msgspec.msgpack.encode(
+        Task(Excerpt(False, ONLINE, RULES, [], [Stretch(n, held) for n in range(50)]), DEFAULT, "", "--epsilon 0", 7)
+    )
+    tracemalloc.start()
+    try:
+        assert found(message).learned == 5000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 50 * sum(map(len, lines)) / 2
 
 
 def test_what_a_model_cannot_decide_is_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
