@@ -167,18 +167,16 @@ JOBS: Final[dict[Operation, Description]] = {
     importances.put_feature_importance: Description(
         IMPORTANCES,
         "Compute how much each feature matters",
-        None,
         codes=(
             "InvalidContract",
             "FeatureImportanceAlreadyExists",
-            "InvalidApiAccess",
             "NoLogsExistInDateRange",
             "LogsSizeExceedAllowedLimit",
         ),
         example=_DATES,
         details=(
             "A model learns the first half of the events; on the second half it is looked at what is lost when a "
-            "feature is permuted. Single slot only. rankloop/v1/jobs tells how far it is."
+            "feature is permuted. rankloop/v1/jobs tells how far it is."
         ),
     ),
     importances.delete_feature_importance: Description(

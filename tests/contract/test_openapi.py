@@ -36,11 +36,11 @@ OLD = "/personalizer/v1"
 NO_SUCCESS = {
     "create_evaluation": "no random time holds a log; test_evaluation.py has them, as all on evaluations",
     "put_evaluation": "the same",
+    "put_feature_importance": "the same",
     "get_evaluation": "no random id is an evaluation's",
     "delete_evaluation": "the same",
     "apply_from_evaluation": "the same",
     "get_report": "the same",
-    "put_feature_importance": "the same",
     "get_feature_importance": "no random id is a feature importance's",
     "delete_feature_importance": "the same",
     "get_importance_report": "the same",

@@ -140,6 +140,15 @@ def test_descriptions_name_what_there_is() -> None:
         assert told.summary[0].isupper() and not told.summary.endswith(".")
 
 
+def test_uploads_of_local_inference_alone_are_always_refused() -> None:
+    refused = {name for name, (_, _, operation) in OPERATIONS.items() if min(operation["responses"]) >= "3"}
+
+    versions = {version for route in PERSONALIZER if route.path == "logs/interactions" for version in route.versions}
+    assert refused == {
+        f"post_{log}{suffix(version)}" for log in ("interactions", "observations") for version in versions
+    }
+
+
 def test_every_code_is_of_some_operation() -> None:
     every = [(route, version) for route in PERSONALIZER for version in route.versions]
     own: list[tuple[Route, Version | None]] = [(route, None) for route in RANKLOOP]
