@@ -28,6 +28,8 @@ from shared.loops import policy
 
 _AT_ONCE = 20
 """Records that are read at the same time."""
+_MOST = 1000
+"""Records that are read for a page. Where more are of one time, those of each page are in order among themselves."""
 _LARGE = 4 * 1024 * 1024
 """Bytes of a model whose weights are not compared: VW would take seconds to list them, and this process stand still."""
 
@@ -36,17 +38,39 @@ async def list_versions(app: App, call: Call) -> Reply:
     """GET rankloop/v1/versions: the newest first."""
     listed = await registry.listed(app.blobs, call.loop.id)
     page = paging.read(call.query)
-    names, following = page.of(sorted(listed, reverse=True))
+    names = sorted(listed, reverse=True)
+    shown, following = page.of(names)
     pointer, _ = await pointers.read(app.blobs, call.loop.id)
-    found: list[Version] = []
-    for start in range(0, len(names), _AT_ONCE):
-        some = names[start : start + _AT_ONCE]
+    begin, end = _whole(names, page.skip, page.skip + len(shown))
+    found: dict[str, Version] = {}
+    for start in range(begin, end, _AT_ONCE):
+        some = names[start : min(start + _AT_ONCE, end)]
         read = await asyncio.gather(*(registry.recorded(app.blobs, call.loop.id, name) for name in some))
-        found += [version for version in map(_known, some, read, [pointer] * len(some)) if version is not None]
-    found.sort(key=lambda version: (registry.through(version.version), version.created), reverse=True)
-    told = [_told(version, listed[version.version], pointer) for version in found]
+        known = zip(some, map(_known, some, read, [pointer] * len(some)), strict=True)
+        found |= {name: version for name, version in known if version is not None}
+
+    def newest(name: str) -> tuple[int, float, str]:
+        return registry.through(name), found[name].created if name in found else 0.0, name
+
+    ordered = sorted(names[begin:end], key=newest, reverse=True)[page.skip - begin :][: len(shown)]
+    told = [_told(found[name], listed[name], pointer) for name in ordered if name in found]
     link = following.link(call.url, call.query) if following else msgspec.UNSET
     return reply_json(ToldVersions(told, link))
+
+
+def _whole(names: list[str], begin: int, end: int) -> tuple[int, int]:
+    """The stretch of names around a page that holds all versions trained as far as its first and its last one.
+
+    Names do not tell in which order these were made, so none of them can be put on a page without the others.
+    """
+    if begin >= end:
+        return begin, begin
+    wider, further = begin, end
+    while wider and registry.through(names[wider - 1]) == registry.through(names[begin]):
+        wider -= 1
+    while further < len(names) and registry.through(names[further]) == registry.through(names[end - 1]):
+        further += 1
+    return (wider, further) if further - wider <= _MOST else (begin, end)
 
 
 async def get_version(app: App, call: Call) -> Reply:

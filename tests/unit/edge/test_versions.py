@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from shared.contract.models import ToldOption, ToldWeights
+from shared.edge import versions
 from shared.edge.differences import apart, changed
 from shared.learning import pointer, registry
 from shared.learning.pointer import Pointer
 from shared.learning.registry import Version
 from shared.learning.weights import weights
 from shared.loops.loops import DEFAULT
+from shared.storage import Blobs
 from tests.unit.edge.inmemory import InMemory, error, refusal
 from tests.unit.ranking.trained import SINGLE, SLOTS, trained_model
 
@@ -95,6 +97,50 @@ async def test_versions_are_listed_the_newest_first_page_by_page(served: InMemor
     assert [told["version"] for told in (await served.json("GET", link))["value"]] == names[2:]
     assert await served.json("GET", f"{V1}/versions/{names[1]}") == whole["value"][1]
     assert await refusal(served("GET", f"{V1}/versions?top=x")) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+async def test_of_versions_trained_as_far_the_newest_is_first_on_whatever_page(
+    served: InMemory, made: Made, size: int
+) -> None:
+    for n in range(12):
+        name = registry.version_name(60 * (n // 5) + 60, b"%d" % n)
+        await made.make(b"%d" % n, version=name, trained_through=60 * (n // 5) + 60)
+    names = [version.version for version in made.versions[::-1]]
+    assert names != sorted(names, reverse=True), "their names tell no order"
+    loop_id = (await served.app.loops.named(DEFAULT)).id
+    await served.blobs.delete(registry.record_path(loop_id, names[7]))
+
+    told: list[str] = []
+    link = f"{V1}/versions?maxpagesize={size}"
+    while link:
+        page = await served.json("GET", link)
+        assert len(page["value"]) <= size
+        told += [version["version"] for version in page["value"]]
+        link = page.get("nextLink", "").removeprefix("https://localhost/")
+
+    assert told == [name for name in names if name != names[7]]
+    skipped = await served.json("GET", f"{V1}/versions?skip=20")
+    assert skipped == {"value": []}
+
+
+async def test_a_page_reads_no_more_than_it_may(served: InMemory, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "_MOST", 3)
+    for n in range(4):
+        await made.make(b"%d" % n, version=registry.version_name(60, b"%d" % n), trained_through=60)
+    read: list[str] = []
+
+    async def counted(blobs: Blobs, loop_id: str, version: str) -> Version | None:
+        read.append(version)
+        return await recorded(blobs, loop_id, version)
+
+    recorded = registry.recorded
+    monkeypatch.setattr(registry, "recorded", counted)
+    page = await served.json("GET", f"{V1}/versions?maxpagesize=2")
+
+    assert len(page["value"]) == len(read) == 2
+    created = [version["created"] for version in page["value"]]
+    assert created == sorted(created, reverse=True)
 
 
 async def test_a_version_without_a_record_is_told_while_it_serves(served: InMemory, made: Made) -> None:
