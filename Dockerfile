@@ -7,7 +7,6 @@ RUN python -m venv --without-pip /venv && pip --python /venv/bin/python install 
 RUN pip --python /venv/bin/python install --constraint requirements-local.txt uvicorn httptools uvloop
 
 FROM python:3.13-slim-bookworm
-# At info, the local host would log the keys of its own routes.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RANKLOOP_DATA=/tmp/rankloop RANKLOOP_LOG_LEVEL=warning RANKLOOP_LOG_FORMAT=json
 ENV AzureWebJobsDisableHomepage=true
 WORKDIR /app

@@ -18,15 +18,25 @@ class Keys:
     enforced: bool
     function: str = field(repr=False)
     master: str = field(repr=False)
+    made_up: bool = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, enforced: bool) -> Keys:
         """Take HOST_FUNCTION_KEY and HOST_MASTER_KEY, or make keys up where they are not set."""
+        function, master = environ.get("HOST_FUNCTION_KEY"), environ.get("HOST_MASTER_KEY")
         return cls(
             enforced=enforced,
-            function=environ.get("HOST_FUNCTION_KEY") or secrets.token_urlsafe(32),
-            master=environ.get("HOST_MASTER_KEY") or secrets.token_urlsafe(32),
+            function=function or secrets.token_urlsafe(32),
+            master=master or secrets.token_urlsafe(32),
+            made_up=not (function or master),
         )
+
+    def to_be_logged(self, *, replicas: bool) -> bool:
+        """Whether the log may hold them: where this process alone has them, and nobody could know them otherwise.
+
+        Those of a replica are of no use to callers, who cannot tell which one they reach; its log is likely to be kept.
+        """
+        return self.enforced and self.made_up and not replicas
 
     def admit(self, level: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether a request may use what asks for the level `anonymous`, `function` or `admin`."""

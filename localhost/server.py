@@ -13,14 +13,14 @@ from types import FrameType
 
 import uvicorn
 
-from localhost.config import Config, StartError, load_config
+from localhost.config import StartError, load_config
 from localhost.connection import Connection
 from localhost.functions import HttpTrigger, QueueTrigger
 from localhost.host import Host
 from localhost.json_lines import JsonLines
 from localhost.keys import Keys
 from localhost.leases import open_leases
-from localhost.loading import App, load_app, put_last_on_path
+from localhost.loading import load_app, put_last_on_path
 
 _log = logging.getLogger("localhost")
 # As Kestrel: clients that keep a connection for a minute or two must not find it closed.
@@ -69,7 +69,10 @@ async def serve(
     )
     listener = _listen(host, port)
     address = _address(listener)
-    _describe(app, config, application, keys, address)
+    _describe(application)
+    if keys.to_be_logged(replicas=replicas):
+        _log.info("function key %s, master key %s", keys.function, keys.master)
+    _log.info("%d functions of %s at %s", len(app.functions), config.app_dir.name, address)
 
     def started() -> None:
         if ready_line:
@@ -135,7 +138,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _describe(app: App, config: Config, application: Host, keys: Keys, address: str) -> None:
+def _describe(application: Host) -> None:
     for route, function in application.router.routes:
         trigger = function.trigger
         if isinstance(trigger, HttpTrigger):
@@ -149,10 +152,6 @@ def _describe(app: App, config: Config, application: Host, keys: Keys, address: 
         if isinstance(trigger := function.trigger, QueueTrigger):
             off = " (disabled)" if function.disabled else ""
             _log.info("  %s: queue %s of %s%s", function.name, trigger.queue, trigger.connection, off)
-    if keys.enforced:
-        # The keys of this process alone; without HOST_*_KEY nobody could know them otherwise.
-        _log.info("function key %s, master key %s", keys.function, keys.master)
-    _log.info("%d functions of %s at %s", len(app.functions), config.app_dir.name, address)
 
 
 def set_up_logging() -> None:

@@ -1,6 +1,7 @@
 """The local host over real HTTP: encoded paths, keys, CORS and sizes."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,26 @@ def test_keys(guarded: Served, path: str, headers: dict[str, str], status: int) 
 
     assert answer.status == status
     assert (answer.body == b"") == (status != 200 or path.endswith("ping"))
+
+
+def test_keys_that_were_given_are_not_logged(guarded: Served, app_dir: Path) -> None:
+    assert guarded.get("/api/keyed", {"x-functions-key": "mk"}).status == 200
+    assert " functions of " in guarded.errors
+    assert "key mk" not in guarded.errors and "key fk" not in guarded.errors
+
+    with Served(app_dir, "--auth", env={"HOST_FUNCTION_KEY": "given"}) as half:
+        assert half.get("/keyed", {"x-functions-key": "given"}).status == 200
+    assert " functions of " in half.errors
+    assert "given" not in half.errors and "master key" not in half.errors
+
+
+def test_keys_that_were_made_up_can_be_read_in_the_log(app_dir: Path) -> None:
+    with Served(app_dir, "--auth") as alone:
+        function, master = re.findall(r"function key (\S+), master key (\S+)", alone.errors)[0]
+
+        assert alone.get("/keyed", {"x-functions-key": function}).status == 200
+        assert alone.get("/admin/functions", {"x-functions-key": function}).status == 401
+        assert alone.get("/admin/functions", {"x-functions-key": master}).status == 200
 
 
 def test_keys_are_not_asked_for_without_auth(served: Served) -> None:
