@@ -81,9 +81,9 @@ def test_what_was_said_to_be_false_is_said(version: Version) -> None:
 @pytest.mark.parametrize(
     ("body", "target"),
     [
-        ({}, None),
-        ({"name": "a"}, None),
-        ({"arguments": "a"}, None),
+        ({}, "name"),
+        ({"name": "a"}, "arguments"),
+        ({"arguments": "a"}, "name"),
         ({"name": None, "arguments": "a"}, "name"),
         ({"name": "a", "arguments": None}, "arguments"),
         ({"name": 1, "arguments": "a"}, "name"),
@@ -91,7 +91,7 @@ def test_what_was_said_to_be_false_is_said(version: Version) -> None:
         ({"name": "a", "arguments": "x" * (MAX_ARGUMENTS + 1)}, "arguments"),
     ],
 )
-def test_a_policy_has_a_name_and_arguments_of_some_length(body: dict[str, object], target: str | None) -> None:
+def test_a_policy_has_a_name_and_arguments_of_some_length(body: dict[str, object], target: str) -> None:
     with pytest.raises(ApiError) as caught:
         decode(orjson.dumps(body), PolicyContract, "InvalidPolicyContract")
 

@@ -75,31 +75,31 @@ def test_times_are_read_with_and_without_time_and_zone(start: str, end: str) -> 
 @pytest.mark.parametrize(
     ("changed", "target"),
     [
-        ({"name": ...}, None),
+        ({"name": ...}, "name"),
         ({"name": None}, "name"),
         ({"name": "x" * 257}, "name"),
-        ({"startTime": ...}, None),
+        ({"startTime": ...}, "startTime"),
         ({"startTime": 5}, "startTime"),
         ({"startTime": "yesterday"}, "startTime"),
-        ({"endTime": ...}, None),
+        ({"endTime": ...}, "endTime"),
         ({"endTime": "2026-02-30"}, "endTime"),
         ({"endTime": ""}, "endTime"),
         ({"startTime": "0001-01-01T00:00:00+12:00"}, "startTime"),
         ({"endTime": "9999-12-31T23:59:59-12:00"}, "endTime"),
-        ({"policies": ...}, None),
+        ({"policies": ...}, "policies"),
         ({"policies": None}, "policies"),
-        ({"policies": [{"name": "mine"}]}, "policies[0]"),
+        ({"policies": [{"name": "mine"}]}, "policies[0].arguments"),
         ({"policies": [{**POLICY, "name": "x" * 257}]}, "policies[0].name"),
         ({"policies": [{**POLICY, "arguments": "x" * 1025}]}, "policies[0].arguments"),
         ({"enablePolicyOptimization": "yes"}, "enablePolicyOptimization"),
     ],
 )
-def test_a_member_that_is_not_what_it_should_be_is_named(changed: dict[str, Any], target: str | None) -> None:
+def test_a_member_that_is_not_what_it_should_be_is_named(changed: dict[str, Any], target: str) -> None:
     with pytest.raises(ApiError) as refused:
         evaluate(changed)
 
     assert (refused.value.code, refused.value.target) == ("InvalidEvaluationContract", target)
-    assert (target or next(iter(changed))) in refused.value.message
+    assert target in refused.value.message
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"week"'])

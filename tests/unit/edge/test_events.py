@@ -169,8 +169,8 @@ async def test_refusals_are_400_in_the_contracts_shape(
     ("path", "body", "code", "target"),
     [
         ("rank", {**RANK, "slots": []}, "InvalidRankRequest", "slots"),
-        ("rank", RANK, "BadRequest", None),
-        ("events/e1/reward", {"value": 1}, "BadRequest", None),
+        ("rank", RANK, "BadRequest", "slots"),
+        ("events/e1/reward", {"value": 1}, "BadRequest", "reward"),
         ("events/e1/reward", {"reward": [{"slotId": "top", "value": 1e39}]}, "InvalidRewardRequest", "reward[0].value"),
         ("events//reward", REWARDS, "InvalidRewardRequest", "eventId"),
         ("events//activate", b"", "InvalidEventIdToActivate", "eventId"),
