@@ -169,7 +169,7 @@ def reward_request(body: bytes) -> float:
         The reward's value.
 
     Raises:
-        ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when the value is no finite 32-bit float.
+        ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when the value is beyond `MAX_REWARD`.
     """
     value = decode(body, RewardRequest).value
     _check_value(value, "value")
@@ -183,7 +183,7 @@ def multi_slot_reward_request(body: bytes) -> list[tuple[str, float]]:
         Slot id and value, in the order of the body.
 
     Raises:
-        ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when a value is no finite 32-bit float.
+        ApiError: BadRequest when it cannot be decoded, InvalidRewardRequest when a value is beyond `MAX_REWARD`.
     """
     rewards = decode(body, MultiSlotRewardRequest).reward
     if len(rewards) > MAX_SLOTS:
@@ -196,7 +196,8 @@ def multi_slot_reward_request(body: bytes) -> list[tuple[str, float]]:
 
 def _check_value(value: float, where: str) -> None:
     if not math.isfinite(value) or abs(value) > MAX_REWARD:
-        raise ApiError("InvalidRewardRequest", f"{where} must be a finite number.", where)
+        message = f"{where} must be from {-MAX_REWARD:g} to {MAX_REWARD:g}; it is {value:g}."
+        raise ApiError("InvalidRewardRequest", message, where)
 
 
 def check_event_id(event_id: str, code: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import orjson
@@ -241,6 +242,12 @@ def test_any_other_reward_is_refused(body: bytes, code: str, target: str | None)
 
     assert (caught.value.code, caught.value.status, caught.value.target) == (code, 400, target)
     assert target is None or target in caught.value.message
+
+
+@pytest.mark.parametrize(("value", "told"), [(1e39, "1e+39"), (-3.1e38, "-3.1e+38")])
+def test_a_reward_beyond_the_limit_is_told_the_limit(value: float, told: str) -> None:
+    with pytest.raises(ApiError, match=re.escape(f"value must be from -3e+38 to 3e+38; it is {told}.")):
+        reward_request(orjson.dumps({"value": value}))
 
 
 @given(st.binary(max_size=60))
