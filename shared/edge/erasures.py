@@ -67,7 +67,7 @@ async def erase_event(app: App, call: Call) -> Reply:
 
 async def erase_subject(app: App, call: Call) -> Reply:
     """DELETE rankloop/v1/subjects/{subject}."""
-    return await _erase(app, call, "subject", await app.subjects.tag(call.loop.id, call.id))
+    return await _erase(app, call, "subject", await app.subjects.tag(call.loop.id, call.id, "subject"))
 
 
 async def list_erasures(app: App, call: Call) -> Reply:

@@ -33,24 +33,25 @@ class Subjects:
         self._blobs = blobs
         self._keys: dict[str, bytes] = {}
 
-    async def tag(self, loop_id: str, subject: str) -> str:
+    async def tag(self, loop_id: str, subject: str, where: str = HEADER) -> str:
         """The tag of a subject, 32 hex digits.
 
         Args:
             loop_id: the loop; tags of two loops have nothing in common.
             subject: as the caller names it.
+            where: the caller named it, for a refusal.
 
         Raises:
             ApiError: BadRequest when it is no name of a subject.
             StorageError: storage does not answer.
         """
         if not 1 <= len(subject) <= MAX_SUBJECT:
-            message = f"{HEADER} must have 1 to {MAX_SUBJECT} characters; it has {len(subject)}."
-            raise ApiError("BadRequest", message, HEADER)
+            message = f"{where} must have 1 to {MAX_SUBJECT} characters; it has {len(subject)}."
+            raise ApiError("BadRequest", message, where)
         # A header and a path would disagree on anything else, and an erasure would find nothing.
         if not (subject.isascii() and subject.isprintable()) or subject != subject.strip():
-            message = f"{HEADER} must be printable ASCII, and neither begin nor end with a space."
-            raise ApiError("BadRequest", message, HEADER)
+            message = f"{where} must be printable ASCII, and neither begin nor end with a space."
+            raise ApiError("BadRequest", message, where)
         subject = event_key(subject)
         key = self._keys.get(loop_id)
         if key is None:

@@ -208,4 +208,4 @@ def test_over_http_an_id_or_a_subject_may_hold_slashes(served: Deployment) -> No
             tags.add(asked.json["id"])
         assert len(tags) == 2
         refused = instance.call("DELETE", "/rankloop/v1/subjects/Zo%C3%AB", headers=key)
-        assert (refused.status, refused.json["error"]["target"]) == (400, "x-rankloop-subject")
+        assert (refused.status, refused.json["error"]["target"]) == (400, "subject")
