@@ -1,5 +1,6 @@
 """Holds the documents to the code: settings, counters, files and links that they name."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from shared.health.catalogue import CATALOGUE
 from shared.telemetry.instruments import COUNT, DISTRIBUTIONS, GAUGES, PREFIX
+from tests.unit.test_imports import LAYERS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -84,16 +86,47 @@ def test_every_finding_is_documented_with_its_severity_and_no_other() -> None:
 @pytest.mark.parametrize("name", ["operations.md", "map.md"])
 def test_no_table_tells_of_the_same_thing_twice(name: str) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / name).read_text(), re.MULTILINE)
-    told = [(table, names) for table in tables for row in table.splitlines()[2:] if (names := _names(row))]
+    told = [(table, row.split("|")[1].strip()) for table in tables for row in table.splitlines()[2:]]
 
     assert told
     assert [row for row in told if told.count(row) > 1] == []
 
 
-def _names(row: str) -> tuple[str, ...]:
-    """What a row is of, where its first cell is all code."""
-    cell = row.split("|")[1]
-    return () if re.sub(r"`[^`]*`", "", cell).strip(" ,") else tuple(re.findall(r"`[^`]*`", cell))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_table_is_whole(document: Path) -> None:
+    """A row behind an empty line is no part of the table above it: it is shown as text."""
+    for table in re.findall(r"(?:^\|.*\n)+", document.read_text() + "\n", re.MULTILINE):
+        lines = table.splitlines()
+        assert len(lines) > 1 and re.fullmatch(r"\|(?: *:?-+:? *\|)+", lines[1]), lines[0]
+
+
+def test_the_map_tells_the_layers_of_imports() -> None:
+    section = (ROOT / "docs/map.md").read_text().split("## Import direction")[1].split("\n## ")[0]
+    rule = " ".join(section.split()).split("imports those before it: ")[1].split(". ")[0]
+
+    told = [{f"shared.{name}" for name in re.findall(r"`(\w+)`", layer)} for layer in rule.split("→")]
+    assert told == [set(layer) for layer in LAYERS]
+
+
+def test_every_member_of_health_is_documented_and_no_other() -> None:
+    section = OPERATIONS.split("## Is it well?")[1].split("\n## ")[0].split("| Counter |")[0]
+    told = {name for row in re.findall(r"^\|([^|]*)\|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+
+    assert told == set(_outer_keys(ast.parse((ROOT / "shared/edge/health.py").read_text())))
+
+
+def _outer_keys(node: ast.AST) -> list[str]:
+    """The keys of all dictionaries in some code that stand in no other one."""
+    if isinstance(node, ast.Dict):
+        return [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
+    return [name for child in ast.iter_child_nodes(node) for name in _outer_keys(child)]
+
+
+def test_the_readme_counts_the_queries_that_there_are() -> None:
+    queries = (ROOT / "docs/queries.md").read_text()
+    named = re.findall(r"its columns, and (\w+) queries", (ROOT / "README.md").read_text())
+
+    assert [f"## {name.capitalize()} queries" in queries for name in named] == [True]
 
 
 def _matches(name: str, counted: set[str]) -> bool:
