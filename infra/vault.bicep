@@ -37,16 +37,18 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
       bypass: 'AzureServices'
     }
   }
+}
 
-  // Made once: a later deployment leaves alone what is there, and whatever key has taken its place.
-  @onlyIfNotExists()
-  resource deploymentKey 'secrets' = {
-    name: 'deployment-key'
-    tags: tags
-    properties: {
-      contentType: 'RANKLOOP_KEY'
-      value: newKey
-    }
+// Made once: a later deployment leaves alone what is there, and whatever key has taken its place. Beside the vault, not
+// within: for a decorated resource within another, Bicep up to 0.39 writes a template that Azure refuses.
+@onlyIfNotExists()
+resource deploymentKey 'Microsoft.KeyVault/vaults/secrets@2024-11-01' = {
+  parent: vault
+  name: 'deployment-key'
+  tags: tags
+  properties: {
+    contentType: 'RANKLOOP_KEY'
+    value: newKey
   }
 }
 

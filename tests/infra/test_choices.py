@@ -58,3 +58,10 @@ def test_every_alert_is_documented_and_no_other() -> None:
 
     assert len(rules) == 6
     assert first_cells("Alerts") == rules | metrics
+
+
+def test_azd_is_as_new_as_it_must_be() -> None:
+    (asked,) = re.findall(r"azd: '>= ([\d.]+)'", (ROOT / "azure.yaml").read_text())
+
+    assert f"azd {asked} or newer" in DEPLOY
+    assert tuple(map(int, asked.split("."))) >= (1, 23, 8)  # the first with a Bicep above 0.39, see ADR 0034
