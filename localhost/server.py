@@ -164,7 +164,7 @@ def set_up_logging() -> None:
     # The library's advice to apps without HTTP functions; it is not about anything that they did.
     handler.addFilter(lambda record: "Auth level is not applied to non http" not in str(record.msg))
     logging.basicConfig(level=level, handlers=[handler])
-    # The SDKs log every request and response at INFO.
+    # The SDKs log every request and response at INFO: those of leases and queues, too, which come before the app's.
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 

@@ -148,3 +148,9 @@ def test_description_page_and_probes_are_reached_and_nothing_else_at_the_root() 
 
     names = ["openapi"] * 3 + ["home", None, "loop_home", None, None] + ["probe"] * 2 + [None] * 2
     assert [match[0] if match else None for match in found] == names
+
+
+def test_no_request_and_no_exception_is_sampled_away() -> None:
+    sampling = json.loads((ROOT / "host.json").read_text())["logging"]["applicationInsights"]["samplingSettings"]
+
+    assert set(sampling["excludedTypes"].split(";")) == {"Request", "Exception"}

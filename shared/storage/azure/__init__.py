@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,9 @@ from shared.storage.azure.tables import AzureTables
 if TYPE_CHECKING:
     from azure.storage.queue.aio import QueueServiceClient
 
+_SDKS = logging.getLogger("azure")
+"""The logger of which all of the SDKs are children."""
+
 __all__ = ["CONTAINER", "AzureStorage", "open_container"]
 
 
@@ -32,6 +36,9 @@ class AzureStorage:
     """
 
     def __init__(self, setting: str, count: Count = lambda _: None) -> None:
+        if _SDKS.level == logging.NOTSET:
+            # They tell of each request and each response at INFO, which the Functions host passes on.
+            _SDKS.setLevel(logging.WARNING)
         self._setting = setting
         self._credential: AsyncTokenCredential | None = None
         self._addresses = address.without_key(setting)

@@ -1,3 +1,4 @@
+import logging
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 from azure.core.async_paging import AsyncItemPaged
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError, ServiceRequestError
+from azure.core.pipeline.policies import HttpLoggingPolicy
 from azure.storage.blob.aio import BlobPrefix
 
 from shared.storage import MAX_MESSAGE, Blob, Conflict, Unavailable
@@ -261,3 +263,14 @@ async def test_queues_are_opened_by_a_connection_string_too() -> None:
     async with AzureStorage("UseDevelopmentStorage=true") as storage:
         queues = await storage.queues._opened_once()
         assert queues.url == "http://127.0.0.1:10001/devstoreaccount1/"
+
+
+@pytest.mark.parametrize(("before", "after"), [(logging.NOTSET, logging.WARNING), (logging.DEBUG, logging.DEBUG)])
+async def test_the_sdks_tell_of_no_request_unless_they_were_asked_to(
+    caplog: pytest.LogCaptureFixture, before: int, after: int
+) -> None:
+    caplog.set_level(logging.INFO)  # as the Functions worker sets the root
+    caplog.set_level(before, "azure")
+
+    async with AzureStorage("UseDevelopmentStorage=true"):
+        assert HttpLoggingPolicy().logger.getEffectiveLevel() == after
