@@ -55,6 +55,7 @@ from shared.sweep import Sweep
 from shared.telemetry import about
 from shared.telemetry.telemetry import Sender, Telemetry
 from shared.telemetry.traces import Traces
+from shared.telemetry.unsaid import Unsaid
 from shared.training import Training
 from shared.work import Work
 
@@ -101,6 +102,7 @@ class App:
         self.queues: Queues = queues or NoQueues()
         self.counters = counters or Counters()
         self.traces = Traces()
+        self.unsaid = Unsaid()
         self.telemetry = Telemetry(environment or {}, self.counters, lambda: self._export(environment or {}))
         self.clock = StorageClock(lambda: tables.put("clock", {"PartitionKey": "clock", "RowKey": "probe"}))
         self.loops = Loops(tables, blobs, self.clock)
@@ -175,7 +177,7 @@ class App:
 
         What fails is counted as join.failed and logged, and tried again by the next run.
         """
-        with self.traces.whole("join_timer"):
+        with self.unsaid.call(), self.traces.whole("join_timer"):
             passed = await self._guarded("join", "any loop", self.joining.run()) or 0
         await self.telemetry.flush()
         return passed
@@ -186,7 +188,7 @@ class App:
         Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on, another
         look at which loops there are. What fails is counted, logged, and tried again by a later run.
         """
-        with self.traces.whole("train_timer"):
+        with self.unsaid.call(), self.traces.whole("train_timer"):
             self.counters.worst("model.late", 0.0)
             trained = await self._guarded("train", "any loop", self._train_due()) or 0
         await self.telemetry.flush()
@@ -246,7 +248,7 @@ class App:
 
     async def work(self, message: bytes) -> None:
         """Do the piece of work that a queue's message names; see `Work.run`."""
-        with self.traces.whole("work"):
+        with self.unsaid.call(), self.traces.whole("work"):
             await self.pieces.run(message)
         await self.telemetry.flush()
 
@@ -275,16 +277,10 @@ def current() -> App:
 
         about.install(os.environ)
         settings, counters = config.read(os.environ), Counters()
-        storage = AzureStorage(settings.storage, counters.add)
-        app = App(
-            settings,
-            storage.tables,
-            storage.blobs,
-            storage.aclose,
-            counters=counters,
-            queues=storage.queues,
-            environment=os.environ,
-        )
+        held = AzureStorage(settings.storage, counters.add)
+        parts = held.tables, held.blobs, held.aclose
+        app = App(settings, *parts, counters=counters, queues=held.queues, environment=os.environ)
+        app.unsaid.install(os.environ)
         _app = (loop, app)
         # What is loaded stays for good. To look through it for garbage again and again holds calls up for 0.1 s each.
         gc.freeze()

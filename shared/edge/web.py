@@ -79,15 +79,16 @@ async def serve(req: func.HttpRequest, path: str, parent: str = "") -> func.Http
         parent: the W3C traceparent that the call belongs to, empty for none.
     """
     app = running.current()
-    if app.admission.asked_outside:
-        reply = await _reply(app, req, path, parent)
-    elif (leave := enter(app, path, len(req.get_body()))) is not None:
-        try:
+    with app.unsaid.call():
+        if app.admission.asked_outside:
             reply = await _reply(app, req, path, parent)
-        finally:
-            leave()
-    else:
-        reply = _refusal(app, _OVERLOADED)
+        elif (leave := enter(app, path, len(req.get_body()))) is not None:
+            try:
+                reply = await _reply(app, req, path, parent)
+            finally:
+                leave()
+        else:
+            reply = _refusal(app, _OVERLOADED)
     app.counters.add(f"http.{reply.status}")
     count(app, path, reply.status)
     app.telemetry.soon()

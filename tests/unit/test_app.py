@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import azure.functions as func
 import msgspec
 import orjson
 import pytest
@@ -18,6 +20,7 @@ from shared import app as running
 from shared.app import App
 from shared.config import Config, ConfigError
 from shared.contract.errors import ApiError
+from shared.edge import web
 from shared.evaluation.piecework import Scoring
 from shared.learning import registry
 from shared.learning.lesson import Job
@@ -525,6 +528,31 @@ async def test_the_process_has_one_app_built_of_its_environment(account: type[Ac
     assert account.opened == ["an account"]
     assert app.config == Config("an account", "k")
     assert app.counters["storage.busy"] == 1, "the storage counts where the app does"
+
+
+@pytest.mark.parametrize("in_azure", [True, False])
+async def test_in_azure_what_no_call_was_there_to_say_is_said_by_the_next_one(
+    account: type[Account], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, in_azure: bool
+) -> None:
+    if in_azure:
+        monkeypatch.setenv("WEBSITE_SITE_NAME", "x")
+    app = running.current()
+    runs: list[Callable[[], Awaitable[object]]] = [
+        app.join_due,
+        app.train_due,
+        lambda: app.work(b"no piece of work"),
+        lambda: web.serve(func.HttpRequest("GET", "https://h/", body=b""), "health/live"),
+    ]
+
+    for run in runs:
+        logging.getLogger("rankloop.journal").error("lines are lost")
+        caplog.clear()
+        with suppress(Exception):
+            await run()
+        said = [message for message in caplog.messages if message.endswith("lines are lost")]
+        assert len(said) == in_azure
+
+    app.unsaid.install({})
 
 
 async def test_what_is_loaded_is_not_looked_through_for_garbage(account: type[Account]) -> None:
