@@ -1,17 +1,41 @@
-import { budgetSettings } from 'types.bicep'
-
 param name string
-param budget budgetSettings
+param tags object
+param amount int
+
+@description('The first day of the month to begin with.')
+param startDate string
+
+@description('Whom to mail. Without one the owners of the subscription are.')
 param emails string[]
+
+// A budget must name an address or an action group: roles alone are not enough.
+resource owners 'Microsoft.Insights/actionGroups@2023-01-01' = if (empty(emails)) {
+  name: 'ag-${name}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'budget'
+    enabled: true
+    armRoleReceivers: [
+      {
+        name: 'owners'
+        roleId: '8e3af657-a8ff-443c-a75c-2fe8c4bcb635'
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+var groups = empty(emails) ? [owners.id] : []
 
 resource spent 'Microsoft.Consumption/budgets@2023-11-01' = {
   name: name
   properties: {
     category: 'Cost'
-    amount: budget.amount
+    amount: amount
     timeGrain: 'Monthly'
     timePeriod: {
-      startDate: budget.startDate
+      startDate: startDate
     }
     notifications: {
       actual: {
@@ -20,6 +44,7 @@ resource spent 'Microsoft.Consumption/budgets@2023-11-01' = {
         threshold: 90
         thresholdType: 'Actual'
         contactEmails: emails
+        contactGroups: groups
         contactRoles: ['Owner']
       }
       forecast: {
@@ -28,6 +53,7 @@ resource spent 'Microsoft.Consumption/budgets@2023-11-01' = {
         threshold: 100
         thresholdType: 'Forecasted'
         contactEmails: emails
+        contactGroups: groups
         contactRoles: ['Owner']
       }
     }

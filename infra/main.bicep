@@ -31,7 +31,9 @@ param allowedOrigins string[]
 param signModels bool
 param settings appSettings
 param alertEmails string[]
-param budget budgetSettings
+
+@description('Null: no budget.')
+param budget budgetSettings?
 
 @secure()
 @description('The deployment key of a new environment. An environment that has one keeps it.')
@@ -164,12 +166,14 @@ module alerts 'alerts.bicep' = {
   }
 }
 
-module spending 'budget.bicep' = if (budget.amount > 0) {
+module spending 'budget.bicep' = if (budget != null) {
   name: 'budget'
   scope: rg
   params: {
     name: 'budget-${token}'
-    budget: budget
+    tags: tags
+    amount: budget.?amount ?? 0
+    startDate: budget.?startDate ?? ''
     emails: alertEmails
   }
 }

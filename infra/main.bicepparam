@@ -31,10 +31,13 @@ param allowedOrigins = filter(split(readEnvironmentVariable('ALLOWED_ORIGINS', '
 param signModels = bool(readEnvironmentVariable('SIGN_MODELS', 'false'))
 
 param alertEmails = filter(split(readEnvironmentVariable('ALERT_EMAILS', ''), ','), e => !empty(e))
-param budget = {
-  amount: int(readEnvironmentVariable('BUDGET_AMOUNT', '0'))
-  startDate: readEnvironmentVariable('BUDGET_START', '2027-01-01')
-}
+// No month by default: Azure takes none that is over, and none but the first one once there is a budget.
+param budget = int(readEnvironmentVariable('BUDGET_AMOUNT', '0')) > 0
+  ? {
+      amount: int(readEnvironmentVariable('BUDGET_AMOUNT', '0'))
+      startDate: readEnvironmentVariable('BUDGET_START', '')
+    }
+  : null
 
 param settings = {
   OTEL_EXPORTER_OTLP_ENDPOINT: readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')

@@ -60,11 +60,13 @@ type person = {
 
 @export()
 @sealed()
-@description('What the resource group may cost a month, in the subscription\'s currency. 0: no budget.')
+@description('What the resource group may cost a month, in the subscription\'s currency.')
 type budgetSettings = {
-  @minValue(0)
+  @minValue(1)
   amount: int
 
-  @description('The first day of the month to begin with, as 2027-01-01; Azure lets nobody change it later.')
+  @description('BUDGET_START: the first day of this month or of one of the next three, as 2027-01-01. Azure lets nobody change it.')
+  @minLength(10)
+  @maxLength(10)
   startDate: string
 }

@@ -37,6 +37,7 @@ EVERYTHING = {
     "ALLOWED_ORIGINS": "https://a.example,https://b.example",
     "ALERT_EMAILS": "one@example.org,two@example.org",
     "BUDGET_AMOUNT": "50",
+    "BUDGET_START": "2027-03-01",
     **{name: "1" for name in READ - SET_BY_INFRA},
 }
 CHOICES: list[dict[str, str]] = [
@@ -89,6 +90,7 @@ OWNER, QUEUES, TABLES = (
 )
 BLOB_READER, TABLE_READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "76199698-9eea-4c19-bc75-cec21354c6b6"
 SECRETS_USER, SECRETS_OFFICER = "4633458b-17de-408a-b874-0445c86b69e6", "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+OWNER_OF_ALL = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
 METRICS = "3913510d-42f4-4e42-8a64-420c390055eb"
 
 
@@ -463,6 +465,33 @@ def test_alerts_reach_whom_was_named(made: Deployment, told: dict[str, str]) -> 
 
 
 def test_a_budget_is_made_where_there_is_one(made: Deployment, told: dict[str, str]) -> None:
-    budgets = [each.properties["amount"] for each in made.of("Microsoft.Consumption/budgets")]
+    budgets = [each.properties for each in made.of("Microsoft.Consumption/budgets")]
 
-    assert budgets == ([50] if told is EVERYTHING else [])
+    assert [each["amount"] for each in budgets] == ([50] if told is EVERYTHING else [])
+    assert [each["timePeriod"]["startDate"] for each in budgets] == (["2027-03-01"] if told is EVERYTHING else [])
+
+
+def test_a_budget_tells_somebody_by_an_address_or_a_group() -> None:
+    unnamed = deploy({"BUDGET_AMOUNT": "50", "BUDGET_START": "2027-03-01"})
+    group = unnamed.one("Microsoft.Insights/actionGroups")
+
+    assert not [fault for fault in unnamed.faults if not undescribed(fault)]
+    assert group.properties["armRoleReceivers"][0]["roleId"] == OWNER_OF_ALL
+    assert misfits(group.properties, UNDESCRIBED[group.type], "group") == []
+    told = [(each["contactEmails"], each["contactGroups"]) for each in _warnings(unnamed)]
+    assert told == [([], [group.body["id"]])] * 2
+    emails = EVERYTHING["ALERT_EMAILS"].split(",")
+    assert [(each["contactEmails"], each["contactGroups"]) for each in _warnings(deploy(EVERYTHING))] == [
+        (emails, [])
+    ] * 2
+
+
+def _warnings(made: Deployment) -> list[dict[str, Any]]:
+    return list(made.one("Microsoft.Consumption/budgets").properties["notifications"].values())
+
+
+def test_a_budget_without_its_first_month_is_refused_before_anything_is_made() -> None:
+    (fault,) = [fault for fault in deploy({"BUDGET_AMOUNT": "50"}).faults if not undescribed(fault)]
+
+    assert "budget.startDate" in fault[2]
+    assert "minLength 10" in fault[2]

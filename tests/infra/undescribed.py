@@ -22,6 +22,7 @@ UNDESCRIBED: dict[str, dict[str, Any]] = {
         "!groupShortName": str,
         "!enabled": bool,
         "emailReceivers": [{"!name": str, "!emailAddress": str, "useCommonAlertSchema": bool}],
+        "armRoleReceivers": [{"!name": str, "!roleId": str, "useCommonAlertSchema": bool}],
     },
     "microsoft.insights/scheduledqueryrules": {
         **_EACH,
