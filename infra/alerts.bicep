@@ -6,19 +6,22 @@ param tags object
 @description('Whom alerts are mailed to. Without one they are shown in the portal alone.')
 param emails string[]
 param insightsId string
+
+@description('Whether the app tells of its metrics. Without them a rule that asks whether they come would fire for ever.')
+param measured bool
 param storageId string
 
 // The host names requests by their function. Timers and queue messages are requests, too.
 var rules = [
   {
     name: 'failing'
-    about: 'More than 5 % of the calls are answered 500 or above.'
+    about: 'More than 5 % of 50 calls or more are answered 500 or above, or of fewer calls five.'
     severity: 1
     query: '''
       requests
       | where name !in ('join_timer', 'train_timer', 'work')
       | summarize calls = count(), failed = countif(toint(resultCode) >= 500)
-      | project measured = iff(calls >= 50, 100.0 * failed / calls, 0.0)
+      | project measured = iff(calls >= 50 or failed >= 5, 100.0 * failed / calls, 0.0)
     '''
     operator: 'GreaterThan'
     threshold: 5
@@ -113,7 +116,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2021-08-01' = [for r in ru
     displayName: '${name}: ${r.name}'
     description: r.about
     severity: r.severity
-    enabled: true
+    enabled: measured || !contains(r.query, 'customMetrics')
     scopes: [insightsId]
     evaluationFrequency: 'PT15M'
     windowSize: 'PT15M'

@@ -162,6 +162,7 @@ module alerts 'alerts.bicep' = {
     tags: tags
     emails: alertEmails
     insightsId: monitoring.outputs.insightsId
+    measured: toLower(settings.OTEL_SDK_DISABLED) != 'true'
     storageId: storage.outputs.id
   }
 }

@@ -442,6 +442,31 @@ def test_alerts_and_workbook_ask_for_what_the_app_says(made: Deployment) -> None
     assert 'counters.add(f"{what}.failed")' in code
 
 
+def test_without_metrics_only_rules_that_need_none_are_on() -> None:
+    def on(told: dict[str, str]) -> set[str]:
+        rules = deploy(told).of("Microsoft.Insights/scheduledQueryRules")
+        return {rule.name.partition("-")[2] for rule in rules if rule.properties["enabled"]}
+
+    every = on({})
+    assert every == on({"OTEL_SDK_DISABLED": "false"}) >= {"failing", "join-lags", "model-is-late", "events-lost"}
+    assert on({"OTEL_SDK_DISABLED": "True"}) == {"failing"}
+
+
+def test_failing_is_told_of_where_there_are_few_calls(made: Deployment) -> None:
+    (rule,) = (rule for rule in made.of("Microsoft.Insights/scheduledQueryRules") if rule.name.endswith("-failing"))
+    query = rule.properties["criteria"]["allOf"][0]["query"]
+    (condition,) = re.findall(r"iff\((.+?), 100\.0 \* failed / calls, 0\.0\)", query)
+
+    def measured(calls: int, failed: int) -> bool:
+        return bool(eval(condition, {"calls": calls, "failed": failed}))
+
+    # Three calls a minute in a window of fifteen.
+    assert measured(45, 45)
+    assert measured(5, 5)
+    assert measured(50, 3)
+    assert not measured(49, 4)
+
+
 def test_the_buffer_is_told_of_before_it_is_full(made: Deployment) -> None:
     (rule,) = (rule for rule in made.of("Microsoft.Insights/scheduledQueryRules") if rule.name.endswith("buffer-fills"))
 
