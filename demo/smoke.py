@@ -39,6 +39,13 @@ class Deployment:
 
     def call(self, method: str, path: str, body: Any = None, key: str | None = None, expect: int = 200) -> Any:
         """The JSON of an answer, None where it has none. `Failed` where its status is not the expected one."""
+        answer = self.ask(method, path, body, key, expect)
+        return answer.json() if answer.content and "json" in answer.headers.get("content-type", "") else None
+
+    def ask(
+        self, method: str, path: str, body: Any = None, key: str | None = None, expect: int = 200
+    ) -> requests.Response:
+        """The answer itself; see `call`."""
         headers = {"Ocp-Apim-Subscription-Key": self.key if key is None else key}
         try:
             answer = requests.request(method, f"{self.endpoint}/{path}", json=body, headers=headers, timeout=_PATIENCE)
@@ -46,7 +53,7 @@ class Deployment:
             raise Failed(f"{method} {path}: {type(error).__name__}") from error
         if answer.status_code != expect:
             raise Failed(f"{method} {path}: {answer.status_code} in place of {expect}: {answer.text[:300]}")
-        return answer.json() if answer.content and "json" in answer.headers.get("content-type", "") else None
+        return answer
 
 
 def described(served: Deployment) -> str:
@@ -60,6 +67,17 @@ def closed(served: Deployment) -> str:
     for key in ("", "a-key-that-is-none"):
         served.call("POST", "personalizer/v1.0/rank", _EVENT, key=key, expect=401)
     return "no key and a wrong one are refused"
+
+
+def page(served: Deployment) -> str:
+    """Whether the page answers, where the host would put its own, and the program that it loads."""
+    found = served.ask("GET", "", key="")
+    if "/page/page.js" not in found.text or "default-src 'none'" not in found.headers.get(
+        "content-security-policy", ""
+    ):
+        raise Failed("GET /: a page that is not Rankloop's: is AzureWebJobsDisableHomepage true?")
+    served.ask("GET", "page/page.js", key="")
+    return "the page and its program are there"
 
 
 def sdk(served: Deployment) -> str:
@@ -115,7 +133,7 @@ def _until(loop: Deployment, member: str, began: float) -> float:
     return time.monotonic() - began
 
 
-PROOFS: tuple[Callable[[Deployment], str], ...] = (described, closed, sdk, slash, timers)
+PROOFS: tuple[Callable[[Deployment], str], ...] = (described, closed, page, sdk, slash, timers)
 
 
 def main(arguments: list[str]) -> int:
