@@ -1,4 +1,4 @@
-import { appSettings, identityRef, scaleSettings } from 'types.bicep'
+import { appSettings, extraAppSettings, identityRef, scaleSettings } from 'types.bicep'
 
 param name string
 param location string
@@ -22,6 +22,9 @@ param allowedOrigins string[]
 @description('Whether the vault has a signing-key, which infra/signing-key.sh makes.')
 param signModels bool
 param settings appSettings
+
+@description('Other settings. What the deployment sets goes before one of the same name.')
+param extraSettings extraAppSettings
 
 @description('Subnet that the app calls out through; empty: none.')
 param subnetId string
@@ -123,6 +126,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
   resource environmentVariables 'config' = {
     name: 'appsettings'
     properties: union(
+      extraSettings,
       toObject(filter(items(settings), s => !empty(s.value)), s => s.key, s => s.value),
       signModels ? { RANKLOOP_SIGNING_KEY: '@Microsoft.KeyVault(SecretUri=${secrets}/signing-key)' } : {},
       {

@@ -1,7 +1,7 @@
 // A deployment of Rankloop in a resource group of its own: `azd up`. docs/deploy.md explains every parameter.
 targetScope = 'subscription'
 
-import { appSettings, budgetSettings, person, scaleSettings } from 'types.bicep'
+import { appSettings, budgetSettings, extraAppSettings, person, scaleSettings } from 'types.bicep'
 
 @minLength(1)
 @maxLength(64)
@@ -30,6 +30,7 @@ param purgeProtection bool
 param allowedOrigins string[]
 param signModels bool
 param settings appSettings
+param extraSettings extraAppSettings
 param alertEmails string[]
 
 @description('Null: no budget.')
@@ -145,6 +146,7 @@ module app 'app.bicep' = {
     allowedOrigins: allowedOrigins
     signModels: signModels
     settings: settings
+    extraSettings: extraSettings
     subnetId: vnetEnabled ? network!.outputs.appSubnetId : ''
   }
   // A key that cannot be read yet would keep the app from starting.

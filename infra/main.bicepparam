@@ -39,6 +39,9 @@ param budget = int(readEnvironmentVariable('BUDGET_AMOUNT', '0')) > 0
     }
   : null
 
+// Settings that have no name here. A provision takes away what was set by hand, so that this is their only place.
+param extraSettings = any(json(readEnvironmentVariable('EXTRA_SETTINGS', '{}')))
+
 param settings = {
   OTEL_EXPORTER_OTLP_ENDPOINT: readEnvironmentVariable('OTEL_EXPORTER_OTLP_ENDPOINT', '')
   OTEL_SDK_DISABLED: readEnvironmentVariable('OTEL_SDK_DISABLED', '')

@@ -46,6 +46,12 @@ type appSettings = {
 }
 
 @export()
+@description('Settings by their names: of OpenTelemetry, of the Functions host. They can be read by whoever may read the deployment.')
+type extraAppSettings = {
+  *: string
+}
+
+@export()
 type identityRef = {
   id: string
   clientId: string

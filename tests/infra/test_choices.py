@@ -41,6 +41,16 @@ def test_every_choice_is_documented_and_no_other() -> None:
     assert first_cells("Choices") == {name for name in ASKED if not name.startswith("RANKLOOP_")} - azd
 
 
+def test_every_setting_of_opentelemetry_has_a_way_in() -> None:
+    """What the code reads, and what is documented: by a name of its own, or among the extra ones."""
+    told = [path.read_text() for path in (*SOURCES, ROOT / "docs/operations.md")]
+    names = {name for text in told for name in re.findall(r"\bOTEL_[A-Z_]+[A-Z]\b", text)}
+    (row,) = re.findall(r"^\| `EXTRA_SETTINGS` \|(.*)$", section("Choices"), re.MULTILINE)
+
+    assert "OTEL_METRIC_EXPORT_INTERVAL" in names
+    assert names == {name for name in ASKED if name.startswith("OTEL_")} | set(re.findall(r"`(OTEL_\w+)`", row))
+
+
 def test_defaults_are_those_that_are_documented() -> None:
     told = dict(re.findall(r"^\| `(\w+)` \|.*\| `?([\w.]+?)`?(?:: [^|]*)? \|$", section("Choices"), re.MULTILINE))
     given = dict(re.findall(r"readEnvironmentVariable\('(\w+)', '([^']*)'\)", PARAMETERS))

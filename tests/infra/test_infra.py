@@ -288,6 +288,16 @@ def test_telemetry_can_be_led_elsewhere_thinned_and_switched_off() -> None:
         assert name in code
 
 
+def test_other_settings_are_set_as_they_are_and_take_the_place_of_none() -> None:
+    extra = {"OTEL_SERVICE_NAME": "x", "RankloopWork__clientId": "y", "RANKLOOP_KEY": "mine", "RANKLOOP_SHARDS": "9"}
+    made = deploy({"EXTRA_SETTINGS": json.dumps(extra), "RANKLOOP_SHARDS": "3"})
+
+    assert not [fault for fault in made.faults if not undescribed(fault)]
+    plain = deploy({"RANKLOOP_SHARDS": "3"}).settings
+    assert made.settings == {**plain, "OTEL_SERVICE_NAME": "x", "RankloopWork__clientId": "y"}
+    assert [fault for fault in deploy({"EXTRA_SETTINGS": '{"A": 1}'}).faults if not undescribed(fault)]
+
+
 def test_the_settings_are_those_that_flex_takes(made: Deployment) -> None:
     ours = {name for name in made.settings if name.startswith("RANKLOOP_")}
 
