@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ OPEN = {
     "page": "page/{*file}",
     "probe": "health/{probe}",
 }
-"""HTTP functions that anybody may call, with their routes: they tell nothing of any deployment."""
+"""HTTP functions that anybody may call, with their routes.
+
+They tell of no loop: how the API and the page are made, whether the process and its storage answer, and where people
+may sign in.
+"""
 OPEN_PATHS = ("", "loops/none", "openapi.json", "page/page.js", "health/live", "health/ready")
 WALK = """
 import asyncio, json, pathlib, sys
@@ -97,6 +102,16 @@ def test_every_operation_is_closed_to_who_has_no_key() -> None:
     assert {status for _, status in answers} == {401}
     closed = {name for name, _ in answers}
     assert {name: route for name, route in served.items() if name not in closed} == OPEN
+
+
+def test_the_threat_model_names_what_is_open() -> None:
+    (row,) = re.findall(r"^\| anybody who reaches.*$", (ROOT / "docs/threats.md").read_text(), re.MULTILINE)
+    named = [
+        re.escape(name).replace("<any\\ name>", "[^/]+").replace("\\*", ".+") for name in re.findall("`(/.*?)`", row)
+    ]
+
+    assert {path for path in OPEN_PATHS if not any(re.fullmatch(name, f"/{path}") for name in named)} == set()
+    assert {name for name in named if not any(re.fullmatch(name, f"/{path}") for path in OPEN_PATHS)} == set()
 
 
 def test_what_is_open_answers_and_with_the_key_so_does_the_rest() -> None:
