@@ -14,6 +14,7 @@ from shared.contract import instants
 from shared.contract.errors import ApiError
 from shared.edge.calls import Call, Reply, reply_json
 from shared.edge.loops import endpoint
+from shared.learning import pointer
 from shared.log import imports
 from shared.log.imports import Import
 from shared.loops.settings import Loop
@@ -76,6 +77,8 @@ async def create_import(app: App, call: Call) -> Reply:
     )
     record = await imports.write(app.blobs, loop.id, record, found.parts)
     await app.loops.change(call.name, lambda held: _with(held, record.id))
+    # It may be one that a model which was deleted, or replaced by one from outside, had learned.
+    await pointer.change(app.blobs, loop.id, lambda held: held.wanting(record.id))
     app.counters.add("imports.events", record.events)
     place = f"{endpoint(call, call.name)}/rankloop/v1/imports/{record.id}"
     return reply_json(_shown(record), 201, {"Location": place})

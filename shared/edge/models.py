@@ -60,8 +60,9 @@ async def put_model(app: App, call: Call) -> Reply:
         made_with = await _tried(model, loop)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await app.clock.ensure()
+    lineage, now = loop.learned.lineage, app.clock.now()
     await pointer.install(
-        app.blobs, loop.id, model, made_with.training, loop.learned.lineage, checkpoint.watermark, app.clock.now()
+        app.blobs, loop.id, model, made_with.training, lineage, checkpoint.watermark, now, loop.imports
     )
     await app.models.renew(loop.id)
     app.counters.add("model.imported")
@@ -81,10 +82,11 @@ async def _tried(model: bytes, loop: Loop) -> Policy:
 
 async def delete_model(app: App, call: Call) -> Reply:
     """DELETE model: the loop forgets what it has learned; what is joined from now on is learned anew."""
-    checkpoint, _ = await checkpoints.load(app.blobs, call.loop.id)
+    loop = await app.loops.by_id(call.loop.id)  # as it is now: an import just before is deleted with the model
+    checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     await app.clock.ensure()
-    await pointer.reset(app.blobs, call.loop.id, checkpoint.watermark, app.clock.now())
-    await app.models.renew(call.loop.id)
+    await pointer.reset(app.blobs, loop.id, checkpoint.watermark, app.clock.now(), loop.imports)
+    await app.models.renew(loop.id)
     app.counters.add("model.deleted")
     return Reply(204)
 

@@ -41,6 +41,7 @@ class Job:
         generation: of the log, see `Checkpoint`.
         merges: whether VW makes one model of several that learned apart by these arguments.
         shaping: the settings that shape its models; None for lines that are to be learned as they were labelled.
+        left_out: imports of the loop that are not among those of `shaping`, since they are not to be learned.
     """
 
     loop_id: str
@@ -57,6 +58,7 @@ class Job:
     generation: int = 0
     merges: bool = False
     shaping: Shaping | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def rules(self) -> Rules | None:

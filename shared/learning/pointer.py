@@ -8,7 +8,7 @@ a compare-and-swap (docs/adr/0025).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import msgspec
@@ -118,6 +118,11 @@ class Pointer:
         again = self._ended(now) | ({version.version: now} if pinned else {})
         return self._at(version, pinned, None, None, again)
 
+    def wanting(self, name: str) -> Pointer:
+        """Where it points once an import that was left out is to be learned after all: it was sent again."""
+        head = self.course.head and _with(self.course.head, name)
+        return Pointer(_with(self.serving, name), msgspec.structs.replace(self.course, head=head))
+
     def _ended(self, now: float) -> dict[str, float]:
         """What an operator has made serve, the serving version, if it is one of these, until now."""
         mine = self.course.pinned or self.serving.version in self.course.again
@@ -140,6 +145,11 @@ class Pointer:
         return Pointer(serving, Course(pinned, head, ready, again, held))
 
 
+def _with(version: Version, name: str) -> Version:
+    left_out = version.left_out
+    return _replace(version, left_out=left_out and tuple(other for other in left_out if other != name))
+
+
 def _since(again: dict[str, float], since: float) -> dict[str, float]:
     return {name: until for name, until in again.items() if until >= since}
 
@@ -157,14 +167,21 @@ def behind(base: Version | None, version: Version) -> Version:
         base: whose bytes: those of the version itself, of a sound one before it, or None, where learning begins anew.
         version: what it had learned is passed over where it is not gone on from.
     """
+    # What is not gone on from leaves out the imports that it alone had learned, too: they may be what ruined it.
+    learned = base.shaping.imports if base is not None and base.shaping is not None else ()
+    shaping, left_out = version.shaping, version.left_out
+    if shaping is not None and (out := set(shaping.imports) - set(learned)):
+        kept = tuple(name for name in shaping.imports if name not in out)
+        shaping, left_out = _replace(shaping, imports=kept), tuple(sorted(out.union(left_out or ())))
     if base is None:
-        return _replace(version, version="", sha256="", held=None)
+        return _replace(version, version="", sha256="", held=None, shaping=shaping, left_out=left_out)
     return _replace(
         base,
         trained_through=version.trained_through,
         created=version.created,
         lineage=version.lineage,
-        shaping=version.shaping,
+        shaping=shaping,
+        left_out=left_out,
     )
 
 
@@ -207,7 +224,14 @@ async def change(blobs: Blobs, loop_id: str, change: Callable[[Pointer], Pointer
 
 
 async def install(
-    blobs: Blobs, loop_id: str, model: bytes, arguments: str, lineage: str, trained_through: int, now: float
+    blobs: Blobs,
+    loop_id: str,
+    model: bytes,
+    arguments: str,
+    lineage: str,
+    trained_through: int,
+    now: float,
+    imports: Collection[str] | None = None,
 ) -> Version:
     """Make a model from outside serve, whatever served before; learning goes on from it.
 
@@ -219,6 +243,8 @@ async def install(
         lineage: as there.
         trained_through: a bucket.
         now: seconds since the epoch.
+        imports: of the loop: they are not learned on top of it, later ones are. None for none, and no later one either
+            before learning has gone on from it.
     """
     version = Version(
         version=registry.version_name(trained_through, model),
@@ -231,13 +257,26 @@ async def install(
         created=now,
         first_created=now,
         imported=True,
+        left_out=None if imports is None else tuple(sorted(imports)),
     )
     return await _succeed(blobs, loop_id, version, model)
 
 
-async def reset(blobs: Blobs, loop_id: str, trained_through: int, now: float) -> None:
-    """Make a loop forget its model; what is joined after `trained_through` is learned anew."""
-    nothing = Version(f"{trained_through:010d}-blank", "", "", trained_through, 0, 0.0, now, now, blank=True)
+async def reset(
+    blobs: Blobs, loop_id: str, trained_through: int, now: float, imports: Collection[str] | None = None
+) -> None:
+    """Make a loop forget its model; what is joined after `trained_through` is learned anew.
+
+    Args:
+        blobs: hold the loop's models.
+        loop_id: the loop.
+        trained_through: a bucket.
+        now: seconds since the epoch.
+        imports: as for `install`.
+    """
+    left_out = None if imports is None else tuple(sorted(imports))
+    name = f"{trained_through:010d}-blank"
+    nothing = Version(name, "", "", trained_through, 0, 0.0, now, now, blank=True, left_out=left_out)
     await _succeed(blobs, loop_id, nothing)
 
 

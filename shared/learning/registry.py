@@ -58,6 +58,8 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         origin: the imported version that it goes back to, if any: what that knows is in no log.
         shards: the spans of the log that models learned apart, of which it was merged; none where it was one run.
         shaping: the settings that it was made with; None where that is not known, as of `learned_from`.
+        left_out: imports that the loop had, and that it has not learned: a model before it was deleted or replaced by
+            one from outside, or what was to learn them did not come about. None where a release did not note it.
         held: why it was held back when it was made, a sentence for people; None where nothing spoke against it.
         format: of this record.
     """
@@ -86,13 +88,15 @@ class Version(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     origin: str | None = None
     shards: list[tuple[int, int]] = []
     shaping: Shaping | None = None
+    left_out: tuple[str, ...] | None = None
     held: str | None = None
     format: int = 1
 
     @property
     def learned_imports(self) -> bool:
-        """Whether it learned more than the log: imports, which may be deleted."""
-        return self.base is None and self.shaping is not None and bool(self.shaping.imports)
+        """Whether it learned more than its base and the log: imports, which may be deleted."""
+        new = self.base is None or self.base == self.origin  # else its base had learned them
+        return new and self.shaping is not None and bool(self.shaping.imports)
 
     @property
     def lines(self) -> int:

@@ -68,6 +68,10 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     over: bool = False
     format: int = documents.FORMAT
 
+    def replaces(self, current: Version) -> bool:
+        """Whether it may take a version's place: not where the loop's was deleted or replaced from outside since."""
+        return not (current.blank or current.imported) or current.created <= self.created
+
     def is_for(self, job: Job) -> bool:
         """Whether it is for what a loop is to be trained on now."""
         return (self.lineage, self.mode, self.shaping) == (job.lineage, job.mode, job.shaping)
@@ -122,7 +126,8 @@ async def plan(blobs: Blobs, job: Job, current: Version, now: float) -> Renewal:
     why = cause(current.shaping, job.shaping, current.lineage, job.lineage)
     base = await _origin(blobs, job, current)
     begins = job.watermark - job.retrain_days * 86_400 if job.retrain_days else 0
-    start = max(0, begins, job.since, base.trained_through if base else 0)
+    behind = base or (current if current.blank else None)
+    start = max(0, begins, job.since, behind.trained_through if behind else 0)
     windows = (await joined.sizes(blobs, job.loop_id, start, job.watermark))[DSJSON]
     first = next(iter(windows)).start if windows else start
     imported = imports.batches(await imports.sizes(blobs, job.loop_id, job.imports), PIECE_BYTES)

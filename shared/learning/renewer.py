@@ -20,6 +20,7 @@ from shared.child import Apart
 from shared.contract.evaluations import Status
 from shared.learning import pointer as pointers
 from shared.learning import registry, renewal
+from shared.learning.aim import Aim, aim, nothing
 from shared.learning.lesson import Job, Lesson
 from shared.learning.model import ModelError, merge
 from shared.learning.piecework import Piece, Pieces, Send, in_child, nowhere
@@ -92,21 +93,21 @@ class Renewer:
         self._send = send
         self._pieces = Pieces(blobs, apart)
 
-    async def look(self, job: Job, current: Version, etag: str | None, renews: bool, now: float) -> Look:
+    async def look(self, aim: Aim, etag: str | None, now: float) -> Look:
         """Bring a new model on its way, or what there was of one to an end.
 
         Args:
-            job: what the loop is to be trained on.
-            current: the version that serves.
-            etag: of the pointer to it.
-            renews: whether that is to be replaced.
+            aim: what is to be learned.
+            etag: of the pointer to the version that it is learned in place of, or on top of.
             now: seconds since the epoch.
 
         Raises:
             Conflict: another run was quicker.
         """
+        job, current, renews = aim
         held, state = await renewal.load(self._blobs, job.loop_id)
-        if held is not None and (not held.is_for(job) or not (renews or held.over)):
+        wanted = held is not None and held.is_for(job) and held.replaces(current)
+        if held is not None and not (wanted and (renews or held.over)):
             if held.lineage:
                 state = await self._drop(job, held, state, now)
             held = None
@@ -185,13 +186,12 @@ class Renewer:
         if held is not None and held.sent == now:
             await renewal.save(self._blobs, job.loop_id, msgspec.structs.replace(held, sent=0.0), state)
 
-    async def take(self, job: Job, piece: Piece, renews: Callable[[Job, Version], bool], now: float) -> None:
+    async def take(self, job: Job, piece: Piece, now: float) -> None:
         """Do a piece that was sent; who does the last one makes the model serve.
 
         Args:
             job: what the loop is to be trained on.
             piece: which; one of a plan that is no more in force is passed over.
-            renews: whether a version is to be replaced.
             now: seconds since the epoch.
 
         Raises:
@@ -200,7 +200,11 @@ class Renewer:
         held, _ = await renewal.load(self._blobs, job.loop_id)
         if held is None or held.over or held.job != piece.job:
             return
-        if not held.is_for(job):  # the change is not known here yet, or is over and the plan about to be
+        pointer, _ = await pointers.read(self._blobs, job.loop_id)
+        wanted, current, _ = aim(job, pointer.head if pointer else nothing(job))
+        if not held.replaces(current):
+            return
+        if not held.is_for(wanted):  # the change is not known here yet, or is over and the plan about to be
             raise StorageError(f"job {held.job} is for other settings of its loop than those known here")
         record = await jobs.get(self._blobs, job.loop_id, held.job)
         if record is None or not record.running or piece.number >= len(held.ends):
@@ -209,13 +213,13 @@ class Renewer:
         if piece.number not in stand:
             if not held.merged and len(stand) != piece.number:
                 return  # it goes on from one that does not stand yet, by whose end it is sent
-            await self._pieces.do(job, held, piece.number, now)
+            await self._pieces.do(wanted, held, piece.number, now)
             stand = await renewal.standing(self._blobs, job.loop_id, held)
         if len(stand) == len(held.ends):
             pointer, etag = await pointers.read(self._blobs, job.loop_id)
-            current = pointer.head if pointer else None
-            if current is not None and renews(job, current):
-                await self._finish(job, held, current, etag, now)
+            wanted, current, renews = aim(job, pointer.head if pointer else nothing(job))
+            if renews and held.is_for(wanted) and held.replaces(current):
+                await self._finish(wanted, held, current, etag, now)
         elif not held.merged:
             await self._send(Piece(loop=job.loop_id, job=held.job, number=len(stand)))
 

@@ -13,12 +13,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import msgspec
-
 from shared.child import Apart
 from shared.counters import Counters
 from shared.learning import pointer as pointers
 from shared.learning import registry
+from shared.learning.aim import aim, going_on, nothing
 from shared.learning.lesson import Job, Lesson, learn_window
 from shared.learning.model import Learner
 from shared.learning.piecework import Piece, Send, in_child, nowhere
@@ -95,21 +94,21 @@ class Trainer:
                 self._tell(job, current, now)
                 looked = True
             try:
-                going_on, replaced = job, current or (nothing(job) if job.imports else None)
+                learning, replaced = job, current or (nothing(job) if job.imports else None)
                 if replaced is not None:
-                    look = await self._renewer.look(job, replaced, etag, renews(job, replaced), now)
+                    look = await self._renewer.look(aim(job, replaced), etag, now)
                     if look.published:
                         continue
                     if look.job is None:
                         return look.again
-                    going_on = look.job
+                    learning = look.job
                 if current is not None:
                     if current.trained_through >= job.watermark:
                         return None
                     soonest = next_export(current.created, job.export_frequency)
                     if not catching_up and not current.blank and now < soonest:
                         return soonest
-                trained_through = await self._extend(going_on, current, etag, now, until)
+                trained_through = await self._extend(going_on(learning, current), current, etag, now, until)
             except Conflict:
                 # Another run has published, or a model was imported or deleted; the job may be of an old policy by now.
                 self._counters.add("train.rivals")
@@ -139,7 +138,7 @@ class Trainer:
     async def take(self, job: Job, piece: Piece, now: float) -> None:
         """Do a piece of a new model's making that was sent; see `Renewer.take`."""
         try:
-            await self._renewer.take(job, piece, renews, now)
+            await self._renewer.take(job, piece, now)
         except Conflict:
             self._counters.add("train.rivals")
 
@@ -186,21 +185,6 @@ class Trainer:
         self._counters.add("train.refused", made.lesson.refused)
 
 
-def nothing(job: Job) -> Version:
-    """What a loop without a model has in place of one, where there is something to begin with."""
-    shaping = job.shaping and msgspec.structs.replace(job.shaping, imports=())
-    return Version("", "", job.arguments, 0, 0, None, 0.0, 0.0, lineage=job.lineage, shaping=shaping)
-
-
-def renews(job: Job, current: Version) -> bool:
-    """Whether a new model is due, since what shapes the loop's has changed. A deleted model stays deleted.
-
-    A model without a word of its settings, imported or of an older release, is taken for one of those of now.
-    """
-    known = current.shaping is not None and job.shaping is not None
-    return not current.blank and (current.lineage != job.lineage or (known and current.shaping != job.shaping))
-
-
 def _version(job: Job, current: Version | None, made: Made, now: float) -> Version:
     base, lesson = made.base, made.lesson
     events = (base.events if base else 0) + lesson.events
@@ -231,4 +215,5 @@ def _version(job: Job, current: Version | None, made: Made, now: float) -> Versi
         origin=None if base is None else base.version if base.imported else base.origin,
         shards=made.shards,
         shaping=job.shaping,
+        left_out=job.left_out,
     )

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from shared.edge import imports as edge
+from shared.learning import registry
 from shared.log import imports
 from tests.unit.edge.inmemory import InMemory, error, refusal
 from tests.unit.warmstart.test_dsjson import LINE, SLOTTED
@@ -50,6 +51,21 @@ async def test_the_same_file_again_is_the_same_import(served: InMemory) -> None:
 
     assert await imported(served) == made
     assert len((await served.json("GET", PATH))["value"]) == 1
+
+
+async def test_what_was_there_before_a_deleted_model_is_left_out_until_it_is_sent_again(served: InMemory) -> None:
+    made = await imported(served)
+    loop = await served.app.loops.named("default")
+    assert (await served("DELETE", "personalizer/v1.0/model", b"")).status_code == 204
+
+    async def left_out() -> tuple[str, ...] | None:
+        version, _ = await registry.current(served.blobs, loop.id)
+        assert version is not None
+        return version.left_out
+
+    assert await left_out() == (made["id"],)
+    await imported(served)
+    assert await left_out() == ()
 
 
 async def test_a_deleted_import_is_gone(served: InMemory) -> None:

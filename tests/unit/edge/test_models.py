@@ -124,6 +124,9 @@ async def test_a_signed_model_serves_another_loop(signing: InMemory) -> None:
     assert sorted(entry["probability"] for entry in ranking)[-1] == pytest.approx(0.85)
     health = await signing.json("GET", "loops/news/rankloop/v1/health")
     assert health["modelVersion"] == registry.version_name(0, model)
+    version, _ = await registry.current(signing.blobs, (await signing.app.loops.named("news")).id)
+    assert version is not None
+    assert version.left_out == (), "later imports are learned on top of it"
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,150 @@ def test_what_has_changed_is_told() -> None:
     after = msgspec.structs.replace(SHAPING, imports=(NAME,))
 
     assert cause(SHAPING, after, "p", "p") == f"imports changed from none to {NAME}"
+
+
+# -- after a model from outside, and after none ----------------------------------------------------------------------
+
+
+async def imported_model(given: Given, *names: str) -> bytes:
+    """A model from outside, which serves; the loop has some imports then."""
+    elsewhere = learned_by_hand(lines(50))[0]
+    await pointer.install(given.blobs, LOOP, elsewhere, JOB.arguments, JOB.lineage, T0, 900.0, names)
+    return elsewhere
+
+
+async def test_an_import_is_learned_on_top_of_an_imported_model(given: Given) -> None:
+    elsewhere = await imported_model(given)
+
+    assert await given.learn(with_imports(NAME, windows=0)) is None
+
+    assert await given.model() == learned_by_hand([*lines(100), *lines(101)], "", elsewhere)[0]
+    version = await given.version()
+    assert version.base == version.origin == registry.version_name(T0, elsewhere)
+    assert version.learned_imports
+    assert [record.cause for record in await given.records()] == [f"imports changed from none to {NAME}"]
+    await given.log(0)
+    await given.learn(with_imports(NAME, windows=1), now=2000.0)
+    everything = [line for n in (100, 101, 0) for line in lines(n)]
+    assert await given.model() == learned_by_hand(everything, "", elsewhere)[0]
+    assert not (await given.version()).learned_imports, "its base had"
+
+
+async def test_an_imported_model_takes_the_place_of_imports_before_it_and_not_of_later_ones(given: Given) -> None:
+    elsewhere = await imported_model(given, NAME)
+    await given.log(0)
+    await given.learn(with_imports(NAME, windows=1))
+    version = await given.version()
+    assert await given.model() == learned_by_hand(lines(0), "", elsewhere)[0]
+    assert (version.shaping, version.left_out) == (SHAPING, (NAME,))
+
+    await given.give(OTHER, 200)
+    await given.learn(with_imports(NAME, OTHER, windows=1), now=2000.0)
+
+    version = await given.version()
+    assert await given.model() == learned_by_hand([*lines(200), *lines(0)], "", elsewhere)[0]
+    assert version.shaping == with_imports(OTHER).shaping
+    assert version.left_out == (NAME,)
+    await given.learn(with_imports(NAME, OTHER, windows=1), now=3000.0)
+    assert len(await given.records()) == 1
+
+
+async def test_after_a_deleted_model_later_imports_are_learned_and_the_log_behind_it(given: Given) -> None:
+    await given.log(0, 1)
+    await given.learn(with_imports(NAME))
+    await pointer.reset(given.blobs, LOOP, T0 + 2 * WINDOW, 1500.0, (NAME,))
+    await given.learn(with_imports(NAME), now=1600.0)
+    assert (await given.version()).blank
+
+    await given.give(OTHER, 200)
+    await given.learn(with_imports(NAME, OTHER), now=2000.0)
+
+    assert await given.model() == learned_by_hand(lines(200))[0]
+    await given.log(2)
+    await given.learn(with_imports(NAME, OTHER, windows=3), now=3000.0)
+    version = await given.version()
+    assert await given.model() == learned_by_hand([*lines(200), *lines(2)])[0]
+    assert version.shaping == with_imports(OTHER).shaping
+    assert version.left_out == (NAME,)
+    assert (await given.records())[0].cause == f"imports changed from none to {OTHER}"
+
+
+async def test_what_is_learned_after_a_deleted_model_does_not_claim_the_imports_before(given: Given) -> None:
+    await pointer.reset(given.blobs, LOOP, T0, 900.0, (NAME,))
+    await given.log(0)
+    await given.learn(with_imports(NAME, windows=1))
+
+    version = await given.version()
+    assert await given.model() == learned_by_hand(lines(0))[0]
+    assert (version.shaping, version.left_out) == (SHAPING, (NAME,))
+    assert await given.records() == []
+
+
+async def test_a_new_model_of_the_whole_log_learns_imports_from_before_a_deleted_model_too(given: Given) -> None:
+    await pointer.reset(given.blobs, LOOP, T0, 900.0, (NAME,))
+    await given.log(0)
+    await given.learn(with_imports(NAME, windows=1))
+    wanted = with_imports(NAME, windows=1)
+    assert wanted.shaping is not None
+    changed = replace(wanted, shaping=msgspec.structs.replace(wanted.shaping, exploration=0.5))
+
+    for now in (2000.0, 3000.0):
+        await given.learn(changed, now)
+
+    version = await given.version()
+    assert await given.model() == learned_by_hand([line for n in (100, 101, 0) for line in lines(n)])[0]
+    assert (version.shaping, version.left_out) == (changed.shaping, ())
+    assert len(await given.records()) == 1
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_versions_of_a_release_that_did_not_note_imports_are_gone_on_from(given: Given, deleted: bool) -> None:
+    elsewhere: bytes | None = None
+    if deleted:
+        await pointer.reset(given.blobs, LOOP, T0, 900.0)
+    else:
+        elsewhere = learned_by_hand(lines(50))[0]
+        await pointer.install(given.blobs, LOOP, elsewhere, JOB.arguments, JOB.lineage, T0, 900.0)
+    await given.learn(with_imports(NAME, windows=0))
+    assert await given.records() == []
+    await given.log(0)
+    await given.learn(with_imports(NAME, windows=1), now=2000.0)
+    assert await given.model() == learned_by_hand(lines(0), "" if elsewhere else JOB.arguments, elsewhere)[0]
+    assert (await given.version()).left_out == (NAME,)
+
+    await given.give(OTHER, 200)
+    await given.learn(with_imports(NAME, OTHER, windows=1), now=3000.0)
+
+    shaping = (await given.version()).shaping
+    assert shaping is not None
+    assert shaping.imports == ((NAME, OTHER) if deleted else (OTHER,))
+
+
+async def test_a_canceled_import_is_not_said_to_be_learned(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "PIECE_BYTES", 1)
+    await given.log(0)
+    await given.learn(with_imports(windows=1))
+    await given.learn(with_imports(NAME, windows=1), now=2000.0)
+    (record,) = await given.records()
+    assert record.running
+    await jobs.change(given.blobs, LOOP, record.id, lambda held: held.end(Status.CANCELED, 2500.0))
+    await given.log(1)
+
+    for now in (3000.0, 4000.0):
+        await given.learn(with_imports(NAME), now)
+
+    version = await given.version()
+    assert await given.model() == learned_by_hand([*lines(0), *lines(1)])[0]
+    assert (version.shaping, version.left_out) == (SHAPING, (NAME,))
+    assert len(await given.records()) == 1, "it is not begun again"
+
+
+def test_behind_a_ruined_version_what_it_alone_had_learned_of_imports_is_left_out() -> None:
+    ruined = registry.Version("n", "s", "", T0, 0, 0.0, 1.0, 1.0, shaping=with_imports(NAME, OTHER).shaping)
+    sound = msgspec.structs.replace(ruined, version="m", shaping=with_imports(NAME).shaping)
+
+    goes_on, anew = pointer.behind(sound, ruined), pointer.behind(None, ruined)
+
+    assert (goes_on.shaping, goes_on.left_out) == (with_imports(NAME).shaping, (OTHER,))
+    assert (anew.shaping, anew.left_out) == (SHAPING, tuple(sorted((NAME, OTHER))))
+    assert pointer.behind(ruined, ruined) == ruined

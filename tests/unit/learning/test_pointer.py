@@ -177,3 +177,14 @@ async def test_what_changes_nothing_writes_nothing() -> None:
     assert (await pointer.read(blobs, LOOP))[1] == etag
     with pytest.raises(Conflict):
         await pointer.move(blobs, LOOP, Pointer(B), None)
+
+
+def test_an_import_that_is_sent_again_is_left_out_no_more_by_what_learning_goes_on_from() -> None:
+    serving, head = (msgspec.structs.replace(one, left_out=("a", "b")) for one in (A, B))
+    rolled = Pointer(head).rolled_back(serving, 200.0)
+
+    wanting = rolled.wanting("a")
+
+    assert (wanting.serving.left_out, wanting.head.left_out) == (("b",), ("b",))
+    assert (wanting.head.version, wanting.course.pinned) == (B.version, True)
+    assert Pointer(A).wanting("a") == Pointer(A), "of a release that did not note it"
