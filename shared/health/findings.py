@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from shared.health.catalogue import ENOUGH, SEVERITIES, Finding, finding
 from shared.health.examined import DAY, HOUR, Examined, Rewards
 from shared.health.feature_findings import of_features
-from shared.health.significance import Moments, welch
+from shared.health.significance import Moments, fewer, welch
 from shared.health.tally import Tally
 
 BY_CHANCE = 1e-5
@@ -35,8 +35,9 @@ def findings(held: Examined, trained_through: int, now: float, frequency: float)
         *of_features(whole.features),
         *_actions(whole),
         *_rewards(whole),
+        *_ceased(held),
         *_calls(whole),
-        *_drift(held.hours),
+        *_drift(held.hours, whole.lowest or 0.0),
         *_exploration(whole),
         *_model(held, trained_through, now, frequency),
     ]
@@ -83,7 +84,7 @@ def _actions(whole: Tally) -> Iterator[Finding]:
 
 def _rewards(whole: Tally) -> Iterator[Finding]:
     events, rewarded = whole.settled, whole.rewarded
-    if events >= ENOUGH and rewarded < 0.001 * events:
+    if _missing(whole):
         yield finding(
             "rewardsMissing",
             f"{events - rewarded} of {events} events got no reward, and were learned with defaultReward.",
@@ -118,6 +119,27 @@ def _rewards(whole: Tally) -> Iterator[Finding]:
             yield finding(code, f"{count} of {came} rewards {words}, and are not learned.", rewards=came, count=count)
 
 
+def _missing(of: Tally) -> bool:
+    return of.settled >= ENOUGH and of.rewarded < 0.001 * of.settled
+
+
+def _ceased(held: Examined) -> Iterator[Finding]:
+    """Rewards that have come to an end: the day before would hide that for another day."""
+    before, latest = held.before, held.latest
+    if _missing(held.whole) or not _missing(latest) or latest.end - latest.start < DAY / 2:  # nights differ
+        return
+    if before.settled and fewer(latest.rewarded, latest.settled, before.rewarded, before.settled) < BY_CHANCE:
+        yield finding(
+            "rewardsMissing",
+            f"{latest.settled - latest.rewarded} of the last {latest.settled} events got no reward, and were learned "
+            f"with defaultReward; of {before.settled} before them {before.rewarded} were rewarded.",
+            events=latest.settled,
+            rewarded=latest.rewarded,
+            eventsBefore=before.settled,
+            rewardedBefore=before.rewarded,
+        )
+
+
 def _calls(whole: Tally) -> Iterator[Finding]:
     if whole.deferred >= ENOUGH and whole.inactive >= 0.5 * whole.deferred:
         yield finding(
@@ -136,8 +158,13 @@ def _calls(whole: Tally) -> Iterator[Finding]:
         )
 
 
-def _drift(hours: dict[int, Rewards]) -> Iterator[Finding]:
-    """The last day against the same hours of the day before: times of the day differ."""
+def _drift(hours: dict[int, Rewards], lowest: float) -> Iterator[Finding]:
+    """The last day against the same hours of the day before: times of the day differ.
+
+    Args:
+        hours: the rewards.
+        lowest: of all of them.
+    """
     last, before = Rewards(), Rewards()
     for hour, rewards in hours.items():
         earlier = hours.get(hour - DAY)
@@ -146,7 +173,9 @@ def _drift(hours: dict[int, Rewards]) -> Iterator[Finding]:
     if min(last.n, before.n) < ENOUGH:
         return
     now, then = _moments(last), _moments(before)
-    size = 0.2 * ((now.variance + then.variance) / 2) ** 0.5  # Cohen's least effect: a fifth of the deviation
+    # Cohen's least effect is a fifth of the deviation; of rare rewards, clicks say, that is more than they earn in all,
+    # so that there a fifth of what was earned is much.
+    size = 0.2 * min(((now.variance + then.variance) / 2) ** 0.5, abs(then.mean - lowest))
     if welch(now, then) < 0.001 and abs(now.mean - then.mean) > size:
         yield finding(
             "rewardFell" if now.mean < then.mean else "rewardRose",

@@ -73,6 +73,26 @@ def sample_ratio(counted: NDArray[np.float64], expected: NDArray[np.float64], sq
     return chi_square_tail(float(np.sum(along**2 / variances[kept])), int(kept.sum()))
 
 
+def fewer(count: int, of: int, before: int, of_before: int) -> float:
+    """The p-value of rare events having become no rarer: how likely chance alone gives so few of them, or fewer.
+
+    Exact for Poisson counts, given how many there are in both samples: Przyborowski and Wilenski, 1940.
+
+    Args:
+        count: of the events, now.
+        of: in so many tries, more than 0.
+        before: of the events, then.
+        of_before: in so many tries, more than 0.
+    """
+    both, share = count + before, of / (of + of_before)
+    ways = math.lgamma(both + 1)
+    logs = (
+        ways - math.lgamma(k + 1) - math.lgamma(both - k + 1) + k * math.log(share) + (both - k) * math.log1p(-share)
+        for k in range(count + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
 def welch(one: Moments, other: Moments) -> float:
     """The two-sided p-value of two means being one: Welch's test for samples large enough to be taken as normal."""
     error = one.variance / one.n + other.variance / other.n

@@ -196,6 +196,66 @@ def test_what_rewards_do_from_day_to_day_is_told() -> None:
     assert set(rose) == {"rewardRose"}
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.05, 0.02), (0.01, 0.0), (0.10, 0.05)])
+@pytest.mark.parametrize("lowest", [0.0, -1.0])
+def test_rare_rewards_that_fall_are_told_of_whatever_no_reward_counts(
+    before: float, after: float, lowest: float
+) -> None:
+    hours = {}
+    for start, mean in ((0, before), (DAY, after)):
+        n = 20_000
+        total, squares = (mean + (1 - mean) * lowest**power for power in (1, 2))
+        hours[start] = Rewards(n, n * total, n * squares)
+
+    held = Examined(hours=hours, latest=Tally(start=0, end=2 * DAY, lowest=lowest, highest=1.0))
+
+    assert set(found(held)) == {"rewardFell"}
+
+
+def test_a_mean_near_nothing_of_rewards_of_both_signs_is_no_measure() -> None:
+    """Of one in a hundred and one in five hundred, where each reward is 1 or -1: sure, and less than a fifth of all."""
+    hours = {start: Rewards(10**6, mean * 10**6, 10**6) for start, mean in ((0, 0.01), (DAY, 0.002))}
+
+    assert found(Examined(hours=hours, latest=Tally(start=0, end=2 * DAY, lowest=-1.0, highest=1.0))) == {}
+
+
+def _rare(events: int, rewarded: int, start: int = 0, end: int = DAY) -> Tally:
+    return Tally(start=start, end=end, events=events, lines=events, rewarded=rewarded, lowest=0.0, highest=1.0)
+
+
+def test_rewards_that_have_ceased_are_told_of_though_they_came_the_day_before() -> None:
+    ceased = Examined(before=_rare(24_000, 240), latest=_rare(24_000, 0, DAY, 2 * DAY))
+
+    told = found(ceased)["rewardsMissing"]
+
+    assert told.what.startswith("24000 of the last 24000 events got no reward")
+    assert told.numbers["rewardedBefore"] == 240
+    assert [one.code for one in findings(ceased, 0, 0.0, FREQUENCY)] == ["rewardsMissing"]
+
+
+@pytest.mark.parametrize(
+    "latest",
+    [
+        _rare(24_000, 100, DAY, 2 * DAY),
+        _rare(1_000, 0, DAY, 2 * DAY),  # of a few that is chance
+        _rare(24_000, 0, DAY, DAY + 6 * HOUR),  # a night
+    ],
+)
+def test_rare_rewards_that_go_on_or_may_are_not_said_to_have_ceased(latest: Tally) -> None:
+    assert found(Examined(before=_rare(24_000, 240), latest=latest)) == {}
+
+
+def test_days_of_rare_rewards_that_are_alike_raise_no_alarms() -> None:
+    rng = np.random.default_rng(4)
+    alarms: list[str] = []
+    for _ in range(300):
+        before, latest = (int(n) for n in rng.binomial(5000, 0.0025, 2))
+        days = Examined(before=_rare(5000, before), latest=_rare(5000, latest, DAY, 2 * DAY))
+        alarms += found(msgspec.structs.replace(days, hours=_days(rng, (0.02, 0.02))))
+
+    assert len(alarms) <= 2, alarms
+
+
 def test_days_that_are_alike_raise_no_alarms() -> None:
     rng = np.random.default_rng(2)
     alarms = [code for _ in range(200) for code in found(Examined(hours=_days(rng, (0.3, 0.3))))]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from shared.health.significance import Moments, chi_square_tail, normal_tails, sample_ratio, welch
+from shared.health.significance import Moments, chi_square_tail, fewer, normal_tails, sample_ratio, welch
 
 TABLE = [  # Abramowitz and Stegun, table 26.8
     (1, 0.05, 3.84146),
@@ -90,3 +90,19 @@ def test_welchs_test_looks_at_both_variances() -> None:
     assert welch(Moments(400, 0.5, 1.0), Moments(400, 0.3, 3.0)) == pytest.approx(0.0455, abs=1e-4)
     assert welch(Moments(400, 0.5, 0.0), Moments(400, 0.5, 0.0)) == 1.0
     assert welch(Moments(400, 0.5, 0.0), Moments(400, 0.4, 0.0)) == 0.0
+
+
+def test_rare_events_that_have_become_fewer() -> None:
+    assert fewer(0, 1000, 10, 1000) == pytest.approx(0.5**10)
+    assert fewer(1, 1000, 10, 1000) == pytest.approx(12 * 0.5**11)
+    assert fewer(0, 1000, 10, 3000) == pytest.approx(0.75**10)
+    assert fewer(10, 1000, 0, 1000) == pytest.approx(1.0)
+    assert fewer(0, 1000, 0, 1000) == 1.0
+    assert fewer(5, 100_000, 100_000, 100_000) == 0.0
+
+
+def test_alike_rare_events_are_seldom_said_to_be_fewer() -> None:
+    rng = np.random.default_rng(5)
+    found = [fewer(int(now), 5000, int(then), 5000) for now, then in rng.poisson(20, (1000, 2))]
+
+    assert sum(p < 0.01 for p in found) <= 20
