@@ -13,7 +13,6 @@ from shared.health.examined import Examined
 from shared.health.findings import findings
 from shared.learning import pointer as pointers
 from shared.learning.pointer import Pointer
-from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours
 from shared.log.checkpoint import Checkpoint
@@ -65,7 +64,7 @@ async def get_health(app: App, call: Call) -> Reply:
             "modelEvents": (version.events if version else 0) if checkpoint else None,
             "modelReward": version.reward if version else None,
             "trainedThrough": (version.trained_through if version else 0) if checkpoint else None,
-            **_examined(app, loop, seen, checkpoint, version),
+            **_examined(app, loop, seen, checkpoint, pointer),
             "modelPinned": (course.pinned if course else False) if checkpoint else None,
             "learnedThrough": (pointer.head.trained_through if pointer else 0) if checkpoint else None,
             "heldBackVersion": held.version if held else None,
@@ -76,13 +75,13 @@ async def get_health(app: App, call: Call) -> Reply:
 
 
 def _examined(
-    app: App, loop: Loop, held: Examined | None, checkpoint: Checkpoint | None, version: Version | None
+    app: App, loop: Loop, held: Examined | None, checkpoint: Checkpoint | None, pointer: Pointer | None
 ) -> dict[str, object]:
     """What was found in the log; null where storage is silent."""
     if held is None or checkpoint is None:
         return {"examined": None, "findings": None}
     held = held.of(checkpoint.generation)
-    whole, trained = held.whole, version.trained_through if version else 0
+    whole, trained = held.whole, pointer.head.trained_through if pointer else 0
     return {
         "examined": {"from": whole.start, "through": held.through, "events": whole.events, "of": whole.lines},
         "findings": findings(held, trained, app.clock.now(), loop.configuration.model_export_frequency),

@@ -112,11 +112,11 @@ async def _look(app: App, name: str, loop_id: str, spans: list[Span]) -> LoopSta
     if pointer and pointer.head.trained_through < checkpoint.watermark:
         # Since when there is news is seen by the examiner; where it has not looked, nothing is late.
         standing = seen.standing
-        since = standing.since if standing and standing.trained_through == pointer.serving.trained_through else now
+        since = standing.since if standing and standing.trained_through == pointer.head.trained_through else now
         late = max(0.0, now - max(since, next_export(pointer.head.created, frequency)))
     counted = Counter[str]()
     if seen.generation == checkpoint.generation:  # else it may be of what was erased
-        trained = pointer.serving.trained_through if pointer else 0
+        trained = pointer.head.trained_through if pointer else 0
         counted.update(one.severity for one in findings(seen, trained, now, frequency))
     return LoopStatus(
         name,

@@ -40,7 +40,7 @@ class Rewards(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How far the serving model was trained, and when it was first seen to be no farther while more was joined."""
+    """How far learning was, whatever served, and when it was first seen to be no farther while more was joined."""
 
     trained_through: int = 0
     since: float = 0.0
@@ -54,7 +54,7 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
         through: every window before it was examined, or was passed over.
         generation: of the log as it was examined; an erasure begins another one, and then this counts no more.
         totals: as they were then.
-        standing: see there; None where the model had learned all that was joined.
+        standing: see there; None where learning had taken in all that was joined.
         before, latest: the tallies.
         hours: the rewards of the last two days by hour.
         format: of this record.

@@ -14,7 +14,7 @@ from shared.counters import Counters
 from shared.health import examined, tally
 from shared.health.examined import DAY, Examined, Standing, Totals
 from shared.health.findings import findings
-from shared.learning import registry
+from shared.learning import pointer as pointers
 from shared.log import checkpoint as checkpoints
 from shared.log import hours, joined
 from shared.log.checkpoint import Checkpoint
@@ -64,11 +64,11 @@ class Examiner:
         else:
             checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
             written, _ = await hours.load(self._blobs, loop_id)
-            version, _ = await registry.current(self._blobs, loop_id)
+            pointer, _ = await pointers.read(self._blobs, loop_id)
             found = await self._examine(loop_id, held.less(checkpoint.since, checkpoint.generation), checkpoint, until)
             if not held.at and found.latest.lines < checkpoint.events:  # what was counted is of more than was examined
                 found = msgspec.structs.replace(found, totals=_totals(checkpoint, written))
-            trained = version.trained_through if version else 0
+            trained = pointer.head.trained_through if pointer else 0  # whatever serves: it may be pinned
             found = msgspec.structs.replace(
                 found.with_totals(_totals(checkpoint, written)),
                 at=now,
@@ -112,7 +112,7 @@ def _totals(checkpoint: Checkpoint, written: hours.Progress) -> Totals:
 
 
 def _standing(before: Standing | None, trained: int, checkpoint: Checkpoint, now: float) -> Standing | None:
-    """Since when the model has not moved, though there is more to learn; None while there is nothing."""
+    """Since when learning has not moved, though there is more to learn; None while there is nothing."""
     if trained >= checkpoint.watermark or not checkpoint.events:
         return None
     return before if before is not None and before.trained_through == trained else Standing(trained, now)

@@ -25,7 +25,7 @@ def findings(held: Examined, trained_through: int, now: float, frequency: float)
 
     Args:
         held: what was examined of it.
-        trained_through: how far the serving model is trained.
+        trained_through: how far learning is, whatever serves.
         now: seconds since the epoch.
         frequency: seconds between exported models.
     """

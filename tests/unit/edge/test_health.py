@@ -11,7 +11,7 @@ from shared.edge import health
 from shared.health import examined, tally
 from shared.health.examined import Examined, Standing
 from shared.learning import pointer
-from shared.learning.pointer import Pointer
+from shared.learning.pointer import Course, Pointer
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours
@@ -69,6 +69,12 @@ async def test_health_tells_what_was_found_and_what_it_rests_on(served: InMemory
     await pointer.move(served.blobs, loop.id, Pointer(Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0)), None)
     trained = await served.json("GET", PATH)
 
+    _, etag = await pointer.read(served.blobs, loop.id)
+    behind = Version("v0", "", "", 0, 7, 0.25, 0.0, 0.0)
+    head = Version("v1", "", "", 55, 7, 0.25, 0.0, 0.0)
+    await pointer.move(served.blobs, loop.id, Pointer(behind, Course(pinned=True, head=head)), etag)
+    pinned = await served.json("GET", PATH)
+
     assert fresh["examined"] == {"from": 0, "through": 0, "events": 0, "of": 0}
     assert fresh["findings"] == []
     assert told["examined"] == {"from": 1_700_000_000, "through": 1_700_000_005, "events": 600, "of": 601}
@@ -80,6 +86,7 @@ async def test_health_tells_what_was_found_and_what_it_rests_on(served: InMemory
     assert told["findings"][1]["numbers"]["values"] == 600
     assert told["findings"][1]["todo"].startswith("Leave the feature out")
     assert [one["code"] for one in trained["findings"]] == ["valuesAreIds"]
+    assert pinned["findings"] == trained["findings"], "learning goes on behind what is pinned"
 
 
 async def test_nothing_is_told_that_was_found_before_an_erasure(served: InMemory) -> None:

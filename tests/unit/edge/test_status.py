@@ -11,7 +11,7 @@ from shared.edge import status
 from shared.health import examined, tally
 from shared.health.examined import Examined, Standing
 from shared.learning import pointer
-from shared.learning.pointer import Pointer
+from shared.learning.pointer import Course, Pointer
 from shared.learning.registry import Version
 from shared.log import activity
 from shared.log import checkpoint as checkpoints
@@ -74,6 +74,24 @@ async def test_a_model_that_knows_all_or_whose_news_nobody_has_seen_is_not_late(
     learned = (await served.json("GET", PATH))["loops"][0]
 
     assert (unseen["modelLate"], learned["modelLate"]) == (0, 0)
+
+
+async def test_a_pinned_model_that_learning_goes_on_behind_is_not_stale(served: InMemory) -> None:
+    served.now = float(NOW)
+    loop = await served.app.loops.named(DEFAULT)
+    await checkpoints.save(served.blobs, loop.id, Checkpoint(watermark=NOW - 3600, events=9), None)
+    course = Course(pinned=True, head=version(NOW - 4000, NOW - 3000.0, "v2"))
+    await pointer.move(served.blobs, loop.id, Pointer(version(NOW - 9000, NOW - 8000.0), course), None)
+
+    async def told(standing: Standing) -> tuple[float, dict[str, int]]:
+        _, etag = await examined.load(served.blobs, loop.id)
+        await examined.save(served.blobs, loop.id, Examined(standing=standing), etag)
+        (found,) = (await served.json("GET", PATH))["loops"]
+        return found["modelLate"], found["findings"]
+
+    assert await told(Standing(NOW - 9000, NOW - 8500.0)) == (0, {}), "seen before the head was made"
+    late, found = await told(Standing(NOW - 4000, NOW - 2000.0))
+    assert (late, found) == (2000, {"error": 1})
 
 
 async def test_nothing_is_told_that_was_found_before_an_erasure(served: InMemory) -> None:

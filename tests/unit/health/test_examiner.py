@@ -15,7 +15,7 @@ from shared.health.examined import DAY, Examined, Standing, Totals
 from shared.health.examiner import EVERY, WHILE_YOUNG, YOUNG, Examiner
 from shared.health.findings import findings
 from shared.learning import pointer, registry
-from shared.learning.pointer import Pointer
+from shared.learning.pointer import Course, Pointer
 from shared.learning.registry import Version
 from shared.log import checkpoint as checkpoints
 from shared.log import hours, joined
@@ -222,6 +222,18 @@ async def test_it_is_noted_since_when_the_model_stands_still(log: Log) -> None:
     assert first.standing == still.standing == Standing(0, NOW)
     assert moved.standing == Standing(T0 + 5, NOW + 2 * EVERY)
     assert done.standing is None
+
+
+async def test_a_model_that_is_pinned_or_held_back_does_not_stand_still(log: Log) -> None:
+    await log.join(T0)
+    await log.mark(events=20)
+    serving, head = (Version(f"v{n}", "", "", T0 + 5 * n, 7, 0.25, 0.0, 0.0) for n in (1, 20))
+    await pointer.move(log.blobs, LOOP, Pointer(serving, Course(pinned=True, head=head)), None)
+
+    assert (await log.run()).standing is None
+    await log.join(T0 + 60)
+    await log.join(T0 + 120)
+    assert (await log.run(NOW + EVERY)).standing == Standing(T0 + 100, NOW + EVERY)
 
 
 async def test_a_loop_without_events_has_no_model_to_wait_for(log: Log) -> None:
