@@ -24,11 +24,13 @@ from shared.log.joined import Packed, pack
 from shared.loops.policy import read as read_policy
 from shared.ranking.action_cache import ActionCache
 from shared.warmstart import dsjson, rows
-from shared.warmstart.past import CODE, Past, line
+from shared.warmstart.past import CODE, TOO_LARGE, Past, line, too_large
 
 FORMATS = ("dsjson", "csv", "parquet")
 MAX_TEXT = 64 * 1024 * 1024
 """Bytes of a file at most, unpacked: the process that serves holds it for a moment."""
+MAX_LINES = 4 * MAX_TEXT
+"""Bytes of the lines that are made of it, at most: they say in full what a table says in a word."""
 PATIENCE = 200.0
 """Seconds that it may take: Azure gives up a call that is not answered after 230."""
 _TOLD = 10
@@ -122,7 +124,7 @@ def convert(file: File) -> Converted:
     policy = read_policy(file.arguments)
     rules = Rules(file.wait, file.default_reward, file.aggregation, file.reward_range)
     digest = hashlib.sha256(file.data).hexdigest()[:16]
-    cache, found, timed = ActionCache(), Converted(), list[tuple[float, bytes]]()
+    cache, found, timed, size = ActionCache(), Converted(), list[tuple[float, bytes]](), 0
     for number, read in enumerate(_decisions(file), 1):
         try:
             past = read(f"{digest}-{number}", file.time)
@@ -130,10 +132,13 @@ def convert(file: File) -> Converted:
                 found.skipped += 1
             else:
                 timed.append((past.time, line(past, rules, policy, cache, file.most_actions)))
+                size += len(timed[-1][1])
         except ApiError as e:
             found.refused += 1
             if len(found.problems) < _TOLD:
                 found.problems.append(f"{number}: {e.message}"[:500])
+        if size > MAX_LINES:
+            raise ApiError(TOO_LARGE, f"Lines of more than {MAX_LINES} bytes come of the file: import it in parts.")
     timed.sort(key=lambda one: one[0])  # those of one time stay in the order of the file
     if lines := [text for _, text in timed]:
         found.first, found.last, found.events = timed[0][0], timed[-1][0], len(lines)
@@ -148,19 +153,20 @@ _Read = Callable[[str, float], Past | None]
 
 def _decisions(file: File) -> Iterator[_Read]:
     """One reader for each line or row of a file, in order."""
+    if len(file.data) > MAX_TEXT:
+        raise too_large(MAX_TEXT)
     if file.format == "dsjson":
         for text in _text(file.data).split(b"\n"):
             if text.strip():
                 yield partial(dsjson.read, text)
         return
-    for row in rows.of_parquet(file.data) if file.format == "parquet" else rows.of_csv(_text(file.data)):
+    of_parquet = file.format == "parquet"
+    for row in rows.of_parquet(file.data, MAX_TEXT) if of_parquet else rows.of_csv(_text(file.data)):
         yield partial(rows.read, row)
 
 
 def _text(data: bytes) -> bytes:
     """A file as it was before it was compressed, if it was."""
-    if len(data) > MAX_TEXT:
-        raise _too_large()
     try:
         if data.startswith(_ZSTD):
             stream: io.RawIOBase | io.BufferedIOBase = zstandard.ZstdDecompressor().stream_reader(
@@ -174,9 +180,5 @@ def _text(data: bytes) -> bytes:
     except (zstandard.ZstdError, OSError, EOFError, zlib.error) as e:
         raise ApiError(CODE, f"The file cannot be unpacked: {e}") from e
     if text is None or len(text) > MAX_TEXT:
-        raise _too_large()
+        raise too_large(MAX_TEXT)
     return text
-
-
-def _too_large() -> ApiError:
-    return ApiError("PayloadSizeExceeded", f"The file has more than {MAX_TEXT} bytes, unpacked: import it in parts.")

@@ -28,6 +28,8 @@ from shared.ranking.multi_slot import elements
 
 CODE = "InvalidRequest"
 """Of the refusal of what cannot be learned from."""
+TOO_LARGE = "PayloadSizeExceeded"
+"""Of those of a file that holds too much."""
 _SUM = 0.01
 """By which probabilities may differ from one in sum: logs round them."""
 
@@ -80,6 +82,11 @@ class Past:
     choice: Choice | None = None
     slots: list[Slot] = field(default_factory=list)
     mode: str = ONLINE
+
+
+def too_large(most: int) -> ApiError:
+    """The refusal of a file that has more than so many bytes."""
+    return ApiError(TOO_LARGE, f"The file has more than {most} bytes, unpacked: import it in parts.")
 
 
 def line(past: Past, rules: Rules, policy: Policy, cache: ActionCache, most_actions: int = MAX_ACTIONS) -> bytes:

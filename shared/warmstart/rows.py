@@ -13,14 +13,14 @@ import orjson
 
 from shared.contract import instants
 from shared.contract.errors import ApiError
-from shared.warmstart.past import CODE, Choice, Past
+from shared.warmstart.past import CODE, Choice, Past, too_large
 
 ACTIONS, CHOSEN, PROBABILITY, REWARD = "actions", "chosen", "probability", "reward"
 EVENT_ID, TIME, CONTEXT = "event_id", "time", "context"
 COLUMNS = (ACTIONS, CHOSEN, PROBABILITY, REWARD, EVENT_ID, TIME, CONTEXT)
 """Those with a meaning of their own; any other one is a feature of the context, by its name."""
-_BATCH = 1000
-"""Rows that are held at a time."""
+_BATCH = 64
+"""Rows of a Parquet file that are held at a time: what a column says once for all of them is there for each then."""
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?(?:[eE][-+]?\d{1,2})?", re.ASCII)
 
@@ -51,17 +51,28 @@ def _cell(text: str) -> str | float | bool:
     return text == "true" if text in ("true", "false") else text
 
 
-def of_parquet(data: bytes) -> Iterator[Row]:
+def of_parquet(data: bytes, most: int) -> Iterator[Row]:
     """The rows of a Parquet file; null is no value.
 
+    Args:
+        data: the file.
+        most: bytes that it may have, unpacked.
+
     Raises:
-        ApiError: InvalidRequest when it is no such file; after the rows before.
+        ApiError: InvalidRequest when it is no such file, PayloadSizeExceeded when it is too large; after the rows
+            before.
     """
     import pyarrow as pa  # takes 0.2 s of a cold start
     import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(_BATCH):
+        file, size = pq.ParquetFile(io.BytesIO(data)), 0
+        # By what the file says of itself, before anything is unpacked; then by what has come of it.
+        if sum(file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)) > most:
+            raise too_large(most)
+        for batch in file.iter_batches(_BATCH):
+            if (size := size + batch.nbytes) > most:
+                raise too_large(most)
             for row in batch.to_pylist():
                 yield {name: value for name, value in row.items() if value is not None}
     except (pa.ArrowException, OSError, ValueError) as e:

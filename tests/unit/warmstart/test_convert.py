@@ -102,6 +102,30 @@ def test_a_file_that_is_too_large(pack: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert refused.value.code == "PayloadSizeExceeded"
 
 
+@pytest.mark.parametrize("kind", ["dsjson", "csv", "parquet"])
+def test_a_file_that_is_too_large_as_it_came(
+    kind: Literal["dsjson", "csv", "parquet"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converting, "MAX_TEXT", 10)
+
+    with pytest.raises(ApiError, match="import it in parts"):
+        converted(b"PAR1 is no such file", kind)
+
+
+def test_a_file_of_which_too_much_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = io.BytesIO()
+    rows = 1000
+    table = {"actions": [["tea", "coffee"]] * rows, "chosen": ["tea"] * rows, "probability": [0.5] * rows}
+    pq.write_table(pa.table(table), sink)
+    assert converted(sink.getvalue(), "parquet").events == rows
+    monkeypatch.setattr(converting, "MAX_LINES", 100_000)
+
+    with pytest.raises(ApiError, match="Lines of more than 100000 bytes come of the file") as refused:
+        converted(sink.getvalue(), "parquet")
+
+    assert refused.value.code == "PayloadSizeExceeded"
+
+
 async def test_a_process_of_its_own_does_the_same() -> None:
     file = File(TEXT, "dsjson", DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT], 600.0, 0.0, "earliest", (-1.0, 1.0), 50, 2e9)
 

@@ -17,6 +17,9 @@ from shared.warmstart.rows import Row, of_csv, of_parquet, read
 ACTIONS = '["tea", {"id": "ice", "features": [{"hot": false}]}]'
 ROW: Row = {"event_id": "e1", "time": "2026-01-02", "actions": ACTIONS, "chosen": "ice", "probability": "0.25"}
 
+MOST = 1_000_000
+"""Bytes that a file may have."""
+
 
 def test_a_row() -> None:
     row = {**ROW, "reward": "0.5", "context": '{"hour": 9}', "device": "phone", "age": "30"}
@@ -124,7 +127,7 @@ def test_parquet_with_lists_and_structs() -> None:
     sink = io.BytesIO()
     pq.write_table(table, sink)
 
-    [row] = of_parquet(sink.getvalue())
+    [row] = of_parquet(sink.getvalue(), MOST)
 
     assert read(row, "none-1", 3.0) == Past(
         "none-1",
@@ -137,4 +140,31 @@ def test_parquet_with_lists_and_structs() -> None:
 
 def test_what_is_no_parquet() -> None:
     with pytest.raises(ApiError, match="cannot be read as Parquet"):
-        list(of_parquet(b"PAR1 or not"))
+        list(of_parquet(b"PAR1 or not", MOST))
+
+
+def _told_once(rows: int, text: str) -> bytes:
+    """A file that says one long text once, for all its rows."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"actions": [text] * rows}), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def test_parquet_is_as_large_as_its_rows_are() -> None:
+    data = _told_once(1000, "x" * 10_000)
+    assert len(data) < 100_000
+    assert len(list(of_parquet(data, 11_000_000))) == 1000
+
+    taken: list[Row] = []
+    with pytest.raises(ApiError, match="more than 2000000 bytes, unpacked") as refused:
+        taken.extend(of_parquet(data, 2_000_000))
+
+    assert refused.value.code == "PayloadSizeExceeded"
+
+
+def test_parquet_that_says_itself_that_it_is_too_large_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _told_once(1, "x" * 1_000_000)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_: pytest.fail("it is unpacked"))
+
+    with pytest.raises(ApiError, match="import it in parts"):
+        list(of_parquet(data, 900_000))
