@@ -5,6 +5,7 @@ A file from outside may be large and hostile, so a process of its own does it, a
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -108,6 +109,7 @@ async def run(file: File) -> Converted:
 
 def answered(message: bytes) -> bytes:
     """What that process does: a file as msgpack into what it holds, or its refusal, as msgpack."""
+    csv.field_size_limit(MAX_TEXT)  # of the whole process; else 131,072 characters: not enough for many actions
     try:
         found: Converted | _Refused = convert(msgspec.msgpack.decode(message, type=File))
     except ApiError as e:

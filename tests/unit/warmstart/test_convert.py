@@ -132,6 +132,17 @@ async def test_a_process_of_its_own_does_the_same() -> None:
     assert await converting.run(file) == convert(file)
 
 
+async def test_a_cell_of_a_table_may_hold_as_many_actions_as_a_loop_takes() -> None:
+    actions = [{"id": f"a{n}", "features": [{"text": "x" * 200}]} for n in range(1000)]
+    cell = orjson.dumps(actions).decode().replace('"', '""')
+    data = f'actions,chosen,probability,reward\n"{cell}",a7,0.5,1\n'.encode()
+    file = File(data, "csv", DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT], 600.0, 0.0, "earliest", (-1.0, 1.0), 1000, 2e9)
+
+    found = await converting.run(file)
+
+    assert (found.events, found.problems) == (1, [])
+
+
 async def test_a_refusal_of_that_process() -> None:
     data = gzip.compress(TEXT)[:-9]
     file = File(data, "csv", DEFAULT_ARGUMENTS[Problem.SINGLE_SLOT], 600.0, 0.0, "earliest", (-1.0, 1.0), 50, 2e9)
