@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Annotated, Any, cast
@@ -19,7 +20,7 @@ from shared.log import imports
 from shared.log.imports import Import
 from shared.loops.settings import Loop
 from shared.warmstart import convert
-from shared.warmstart.convert import FORMATS, MAX_TEXT, File
+from shared.warmstart.convert import FORMATS, MAX_TEXT, Converted, File
 
 MOST = 500
 """Imports that a loop may have: their names lie in its settings."""
@@ -59,14 +60,31 @@ async def create_import(app: App, call: Call) -> Reply:
     data = await _stored(app, loop.id, path) if path else call.body
     await app.clock.ensure()
     created = app.clock.now()
+    digest = await asyncio.to_thread(imports.digest_of, data, form)
     async with app.trying:  # one at a time: a file may be large, and takes a process
-        found = await convert.run(_file(loop, data, form, created))
+        record = await imports.made_of(app.blobs, loop.id, digest)
+        if record is None:
+            found = await convert.run(_file(loop, data, form, created))
+            record = await _written(app, loop.id, found, digest, f"{form}, {path or 'uploaded'}", created)
+    await app.loops.change(call.name, lambda held: _with(held, record.id))
+    # It may be one that a model which was deleted, or replaced by one from outside, had learned.
+    await pointer.change(app.blobs, loop.id, lambda held: held.wanting(record.id))
+    app.counters.add("imports.events", record.events)
+    place = f"{endpoint(call, call.name)}/rankloop/v1/imports/{record.id}"
+    return reply_json(_shown(record), 201, {"Location": place})
+
+
+async def _written(app: App, loop_id: str, found: Converted, digest: str, source: str, created: float) -> Import:
+    """The import of what a file holds: a new one, unless another call has made it meanwhile, or an earlier release."""
     if not found.events:
         told = f": {found.problems[0]}" if found.problems else "."
         raise ApiError("InvalidRequest", f"The file holds nothing that this loop could learn{told}", "body")
+    for same in (await imports.made_of(app.blobs, loop_id, digest), await imports.find(app.blobs, loop_id, found.name)):
+        if same is not None:
+            return same
     record = Import(
-        found.name,
-        f"{form}, {path or 'uploaded'}",
+        imports.named(found.first, digest),
+        source,
         created,
         found.first,
         found.last,
@@ -75,13 +93,7 @@ async def create_import(app: App, call: Call) -> Reply:
         found.refused,
         found.problems,
     )
-    record = await imports.write(app.blobs, loop.id, record, found.parts)
-    await app.loops.change(call.name, lambda held: _with(held, record.id))
-    # It may be one that a model which was deleted, or replaced by one from outside, had learned.
-    await pointer.change(app.blobs, loop.id, lambda held: held.wanting(record.id))
-    app.counters.add("imports.events", record.events)
-    place = f"{endpoint(call, call.name)}/rankloop/v1/imports/{record.id}"
-    return reply_json(_shown(record), 201, {"Location": place})
+    return await imports.write(app.blobs, loop_id, record, found.parts)
 
 
 async def list_imports(app: App, call: Call) -> Reply:

@@ -1,8 +1,8 @@
 """Turns lines that came from elsewhere into immutable blobs, which a loop learns before its own log, and back.
 
 `loops/<id>/imports/<import>/<part>.dsjson.zst`, and a record beside the parts that is written last. An import is named
-by what it holds, so the same file makes the same one. What an erasure leaves of a part is a new generation of it, as of
-a window (docs/adr/0018).
+by the file that it was made of, so the same file makes the same one. What an erasure leaves of a part is a new
+generation of it, as of a window (docs/adr/0018).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PART_LINES, PART_BYTES = 10_000, 64 * 1024 * 1024
 """Of a part at most, as of a window of the log."""
 _NAME = re.compile(r"\d{10}-[0-9a-f]{16}", re.ASCII)
 _PART = re.compile(r"/(\d{10}-[0-9a-f]{16})/(\d{5})(?:\.(\d+))?\.dsjson\.zst$", re.ASCII)
+_RECORD = re.compile(r"/(\d{10}-[0-9a-f]{16})/import\.json$", re.ASCII)
 _LATEST = 9_999_999_999
 
 
@@ -79,12 +80,29 @@ def part_path(loop_id: str, part: Part) -> str:
 
 
 def name_of(first: float, lines: Sequence[bytes]) -> str:
-    """The name of an import: sortable by its first event's time, and its lines' own."""
+    """What earlier releases named an import of these lines, so that they are not imported again."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line)
         digest.update(b"\n")
-    return f"{min(max(int(first), 0), _LATEST):010d}-{digest.hexdigest()[:16]}"
+    return named(first, digest.hexdigest())
+
+
+def digest_of(data: bytes, form: str) -> str:
+    """What tells a file from others, whatever the loop's settings make of it by then."""
+    return hashlib.sha256(form.encode() + b"\n" + data).hexdigest()
+
+
+def named(first: float, digest: str) -> str:
+    """The name of an import: sortable by its first event's time, and its file's own."""
+    return f"{min(max(int(first), 0), _LATEST):010d}-{digest[:16]}"
+
+
+async def made_of(blobs: Blobs, loop_id: str, digest: str) -> Import | None:
+    """The import that was made of a file, or None; whatever time it has, where the file says none."""
+    names = {match[1] for path in await blobs.names(folder(loop_id)) if (match := _RECORD.search(path))}
+    name = next((name for name in sorted(names) if name.endswith(f"-{digest[:16]}")), "")
+    return await find(blobs, loop_id, name)
 
 
 def cut(lines: Sequence[bytes]) -> list[list[bytes]]:

@@ -66,7 +66,7 @@ class Converted(msgspec.Struct, tag=True):
     """What a file holds.
 
     Attributes:
-        name: of the import that its lines are.
+        name: what earlier releases named the import of its lines.
         parts: its lines, in the joined log's form, the earliest first.
         events: how many there are.
         first, last: the times of the first and last of them, in seconds since the epoch.

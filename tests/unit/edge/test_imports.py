@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
 from shared.edge import imports as edge
 from shared.learning import registry
 from shared.log import imports
+from shared.warmstart import convert
 from tests.unit.edge.inmemory import InMemory, error, refusal
 from tests.unit.warmstart.test_dsjson import LINE, SLOTTED
 
@@ -80,6 +83,58 @@ async def test_a_deleted_import_is_gone(served: InMemory) -> None:
     loop = await served.app.loops.named("default")
     assert loop.imports == frozenset()
     assert await served.app.blobs.names(imports.folder(loop.id)) == []
+
+
+TIMELESS = b'actions,chosen,probability,reward\n"[""tea"",""milk""]",tea,0.5,1\n'
+
+
+async def test_a_file_without_times_is_one_import_whenever_it_is_sent(served: InMemory) -> None:
+    served.now = 1_800_000_000.0
+    made = await imported(served, TIMELESS, "?format=csv")
+    served.now += 100.0
+
+    assert await imported(served, TIMELESS, "?format=csv") == made
+    other = await imported(served, TIMELESS + b"\n", "?format=csv")
+    assert len((await served.json("GET", PATH))["value"]) == 2
+    assert (await served("DELETE", f"{PATH}/{made['id']}", b"")).status_code == 204
+    served.now += 100.0
+    again = await imported(served, TIMELESS, "?format=csv")
+    assert again["id"] > other["id"] > made["id"], "by the time at which they came"
+
+
+async def test_a_file_that_is_sent_again_before_it_is_answered_is_one_import(
+    served: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, Any]] = []
+
+    async def run(file: convert.File) -> convert.Converted:
+        if not asked:
+            asked.append(file)
+            served.app.trying = asyncio.Lock()  # as another instance has one of its own
+            made.append(await imported(served, TIMELESS, "?format=csv"))
+            return convert.convert(msgspec.structs.replace(file, time=file.time + 100.0))
+        return convert.convert(file)
+
+    asked: list[convert.File] = []
+    monkeypatch.setattr(convert, "run", run)
+
+    assert [await imported(served, TIMELESS, "?format=csv")] == made
+    assert len((await served.json("GET", PATH))["value"]) == 1
+
+
+async def test_an_import_of_an_earlier_release_is_not_made_again(served: InMemory) -> None:
+    loop = await served.app.loops.named("default")
+    held = loop.configuration
+    file = convert.File(
+        TEXT, "dsjson", loop.policy.arguments, held.reward_wait_time, held.default_reward, held.reward_aggregation,
+        held.reward_range, 50, 1.0,
+    )  # fmt: skip
+    found = convert.convert(file)
+    earlier = imports.Import(found.name, "dsjson, uploaded", 1.0, found.first, found.last, found.events)
+    await imports.write(served.blobs, loop.id, earlier, found.parts)
+
+    assert (await imported(served))["id"] == found.name
+    assert len((await served.json("GET", PATH))["value"]) == 1
 
 
 async def test_a_file_that_lies_in_storage(served: InMemory) -> None:

@@ -114,3 +114,7 @@ async def test_delete(blobs: MemoryBlobs) -> None:
 
     assert await imports.find(blobs, LOOP, NAME) is None
     assert await blobs.names("") == []
+
+
+def test_a_file_is_told_from_others_by_its_bytes_and_its_format() -> None:
+    assert len({imports.digest_of(data, form) for data in (b"a", b"b") for form in ("csv", "dsjson")}) == 4
