@@ -1,4 +1,4 @@
-"""Turns the figures of runs into a table of a scenario and its verdicts: ok, or short of what."""
+"""Turns the figures of runs into a table of a scenario and its verdicts: ok, short of what, or undecided."""
 
 from __future__ import annotations
 
@@ -54,14 +54,21 @@ class Played:
         if self.row.rising and _mean(self.ours, 1) <= _mean(self.ours, 0):
             found.append("not rising")
         if self.plain:
-            found += [
-                f"plain VW {_mean(self.plain, column):.3f}"
-                for column in range(2)
-                if _mean(self.ours, column) < _mean(self.plain, column) - max(MARGIN, self._chance(column))
-            ]
+            found += self._below_plain([max(MARGIN, self._chance(column)) for column in range(2)])
         else:
             found += [f"published {self.row.published[column]:.3f}" for column in self.below_published()]
         return found
+
+    def undecided(self) -> list[str]:
+        """What it is below by more than the margin, though not by more than such runs differ by chance."""
+        return self._below_plain([MARGIN, MARGIN]) if self.plain else []
+
+    def _below_plain(self, margins: Sequence[float]) -> list[str]:
+        return [
+            f"plain VW {_mean(self.plain, column):.3f}"
+            for column, margin in enumerate(margins)
+            if _mean(self.ours, column) < _mean(self.plain, column) - margin
+        ]
 
     def _chance(self, column: int) -> float:
         """Two standard errors of the difference of the means: some explorations end far apart from seed to seed."""
@@ -114,5 +121,8 @@ def _spread(runs: Sequence[Figures], column: int) -> str:
 def _verdict(played: Played, chance: float | None) -> str:
     if problems := played.problems(chance):
         return f"**short**: {', '.join(problems)}"
+    if chance is not None:
+        return "beats chance"
+    verdict = f"undecided: {', '.join(below)}" if (below := played.undecided()) else "ok"
     goals = [f"{goal:.2f}" for goal in played.row.goal if goal is not None]
-    return "beats chance" if chance is not None else f"ok, goal {', '.join(goals)}" if goals else "ok"
+    return f"{verdict}, goal {', '.join(goals)}" if goals else verdict

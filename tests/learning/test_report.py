@@ -51,6 +51,21 @@ def test_runs_that_end_far_apart_are_not_held_to_two_hundredths() -> None:
     assert Played(Row("a", ""), apart, [(0.6, 0.7)] * 2).problems() == []
 
 
+def test_runs_that_end_far_apart_below_plain_vw_decide_nothing() -> None:
+    apart = Played(Row("a", "", goal=(0.4, None)), [(0.1, 0.3), (0.9, 0.9)], [(0.51, 0.7)] * 2)
+    above = Played(Row("b", ""), [(0.1, 0.3), (0.9, 0.9)], [(0.51, 0.61)] * 2)
+    short = Played(Row("c", "", goal=(0.6, None)), apart.ours, apart.plain)
+
+    assert apart.undecided() == ["plain VW 0.700"]
+    assert (apart.problems(), above.undecided()) == ([], [])
+    told = table(SCENARIOS["iris"], [apart, above, short], (1 / 3, 1.0), quick=False).splitlines()[-3:]
+    assert [line.split(" | ")[-1] for line in told] == [
+        "undecided: plain VW 0.700, goal 0.40 |",
+        "ok |",
+        "**short**: goal 0.60 |",
+    ]
+
+
 def test_plain_vw_plays_where_nothing_is_published() -> None:
     assert Played(Row("a", ""), SAME).wants_plain()
     assert not Played(Row("a", "", (0.5, None)), SAME).wants_plain()
