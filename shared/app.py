@@ -122,12 +122,12 @@ class App:
         self.hours = Hours(blobs, self.counters)
         self.series = Series(blobs, self.counters)
         self.answers = Answers(tables, self.clock.now, self.counters)
-        self.examiner = Examiner(blobs, self.counters)
         self.eraser = Eraser(tables, blobs, self.counters)
         self.pieces = Work(self.queues, self.counters)
         self.trying = asyncio.Lock()
         guarded = Guarded(self.counters, self.traces)
         self._guarded = guarded.run
+        self.examiner = Examiner(blobs, self.counters, guarded)
         self.runs = Runs(guarded)
         self.joining = Joining(tables, self.clock, self.loops, self.joiner, self.counters, guarded)
         self.evaluator = Evaluator(blobs, self.pieces.send, Adoption(self.loops, self.trying))
@@ -154,7 +154,6 @@ class App:
             tables, blobs, self.counters, self.clock, self.loops, self.hours, self.optimization.run, self._mirror
         )
         self._trained = ""
-        self._unexamined: dict[str, float] = {}
 
     def _export(self, environment: Mapping[str, str]) -> Sender:
         from shared.telemetry.export import Export  # OpenTelemetry takes 0.4 s, which no caller shall wait for
@@ -185,8 +184,8 @@ class App:
     async def train_due(self) -> int:
         """Erase, train and publish what is due, mirror what was joined, write closed hours, and sweep.
 
-        Returns how many loops trained. With nothing due, and nothing ever joined, it costs one read; later on, another
-        look at which loops there are. What fails is counted, logged, and tried again by a later run.
+        Returns how many loops it has looked at. With nothing due, and nothing ever joined, it costs one read; later
+        on, another look at which loops there are. What fails is counted, logged, and tried again by a later run.
         """
         with self.unsaid.call(), self.traces.whole("train_timer"):
             self.counters.worst("model.late", 0.0)
@@ -204,29 +203,27 @@ class App:
         if due:
             await self.clock.ensure()
         grown: list[Loop] = []
-        until, trained = time.monotonic() + _TRAINING, 0
+        again: dict[activity.Note, float] = {}
+        until, looked = time.monotonic() + _TRAINING, 0
         # Each run goes on behind the loop at which the one before stopped, so that none waits for ever.
         for note in sorted(due, key=lambda note: (note.loop_id <= self._trained, note.loop_id)):
             self._trained = note.loop_id
-            await self._guarded("train", f"loop {note.loop_id}", self.training.run(note, grown))
-            trained += 1
+            left = await self._guarded("train", f"loop {note.loop_id}", self.training.run(note, grown))
+            if left is not None:  # where that failed its note stays as it is
+                again[note] = left
+            looked += 1
             if time.monotonic() > until:
                 break
         await asyncio.gather(*map(self._mirror, grown))
         ends = time.monotonic() + _HOURS
         for loop in grown:
             await self._guarded("hours", f"loop {loop.id}", self.hours.run(loop.rules(), self.clock.now(), until=ends))
-        ends = time.monotonic() + _EXAMINING
-        # A loop that has grown right after it was examined may not grow again for long.
-        due_now = {loop_id for loop_id, again in self._unexamined.items() if again <= self.clock.now()}
-        for loop_id in {loop.id for loop in grown} | (due_now - deleted.keys()):
-            examining = self.examiner.run(loop_id, self.clock.now(), ends)
-            again = await self._guarded("examine", f"loop {loop_id}", examining)
-            self._unexamined.pop(loop_id, None)
-            if again is not None:
-                self._unexamined[loop_id] = again
+        unexamined = await self.examiner.run_all({loop.id for loop in grown}, self.clock.now(), _EXAMINING)
+        for note, left in again.items():
+            settling = self.training.settle(note, min(left, unexamined.get(note.loop_id, left)))
+            await self._guarded("train", f"loop {note.loop_id}", settling)
         await self._guarded("sweep", "the deployment", self.sweep.run(notes.sweep or 0.0, deleted))
-        return trained
+        return looked
 
     async def _erase_due(self, notes: list[activity.Note]) -> None:
         until = time.monotonic() + _ERASING
@@ -237,7 +234,9 @@ class App:
     async def _carry_out(self, note: activity.Note, until: float) -> None:
         loop, now = await self.loops.by_id(note.loop_id), await self.clock.read()  # surely past, as the buckets must be
         again = await self.eraser.run(loop.id, loop.waits, now, until - time.monotonic())
-        await examined.forget(self.blobs, loop.id, (await checkpoints.load(self.blobs, loop.id))[0].generation)
+        checkpoint, _ = await checkpoints.load(self.blobs, loop.id)
+        if await examined.forget(self.blobs, loop.id, checkpoint.generation) < checkpoint.watermark:
+            await activity.note_joined(self.tables, loop.id)  # wakes the train timer, which examines it anew
         await activity.erased(self.tables, note, again)
 
     async def _mirror(self, loop: Loop) -> None:

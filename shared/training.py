@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from shared.clock import StorageClock
 from shared.evaluation.evaluator import Evaluator
@@ -89,12 +90,15 @@ class Training:
         self._importances = importances
         self._guarded = guarded.run
 
-    async def run(self, note: activity.Note, grown: list[Loop]) -> None:
+    async def run(self, note: activity.Note, grown: list[Loop]) -> float:
         """Train a loop, and see that what is asked of its log goes on.
 
         Args:
-            note: of the loop.
+            note: of the loop; it stays until `settle` is told what is left, so that a run that dies is repeated.
             grown: gets the loop as it was read last, whatever becomes of its training.
+
+        Returns:
+            When to look again, in seconds since the epoch; never, which is infinity, where nothing is left to be done.
         """
         standing_back, loop = asyncio.ensure_future(self._stand_back(note)), None
 
@@ -113,19 +117,27 @@ class Training:
             standing_back.cancel()
             if loop is not None:
                 grown.append(loop)
-        soon = self._clock.now() + _LOOK_AGAIN
-        if again is not None or evaluates is not False or weighs is not False:
-            await activity.put_off(self._tables, note, soon if again is None else min(again, soon))
-        else:
+        if again is None and (evaluates is not False or weighs is not False):
+            again = self._clock.now() + _LOOK_AGAIN
+        return math.inf if again is None else again
+
+    async def settle(self, note: activity.Note, again: float) -> None:
+        """Take a loop's note away, or put it off until the loop is to be looked at again, in a minute at most."""
+        if again == math.inf:
             await activity.trained(self._tables, note)
+        else:
+            await activity.put_off(self._tables, note, min(again, self._clock.now() + _LOOK_AGAIN))
 
     async def run_one(self, loop_id: str) -> None:
-        """Train a loop as the timer would in its next run, whether or not it was told that there is anything new."""
+        """Train a loop as the timer would in its next run, whether or not it was told that there is anything new.
+
+        The timer goes on where this ends: what is joined is yet to be examined.
+        """
         await self._clock.ensure()
-        await activity.note_joined(self._tables, loop_id)  # so that the timer goes on where this ends
+        await activity.note_joined(self._tables, loop_id)
         for note in await activity.untrained(self._tables):
             if note.loop_id == loop_id:
-                await self.run(note, [])
+                await self.settle(note, min(await self.run(note, []), self._clock.now() + _LOOK_AGAIN))
 
     async def take(self, piece: Piece) -> None:
         """Do a piece of a new model's making, as the loop is now."""

@@ -68,14 +68,17 @@ async def train(app: App, call: Call) -> Reply:
     held, _ = await checkpoints.load(app.blobs, loop_id)
     pointer, _ = await pointers.read(app.blobs, loop_id)
     serving = pointer.serving if pointer else None
-    notes = [note for note in await activity.untrained(app.tables) if note.loop_id == loop_id]
+    learned = pointer.head.trained_through if pointer else 0
+    # A note of a loop that has learned all is of what the timer does besides.
+    notes = await activity.untrained(app.tables) if learned < held.watermark else []
+    after = [note.after for note in notes if note.loop_id == loop_id]
     return reply_json(
         TrainRun(
             done=done,
             joined_through=_told(held.watermark),
-            learned_through=_told(pointer.head.trained_through if pointer else 0),
+            learned_through=_told(learned),
             model_version=serving.version if serving and not serving.blank else UNSET,
-            due_at=_told(max(notes[0].after, app.clock.now())) if notes else UNSET,
+            due_at=_told(max(after[0], app.clock.now())) if after else UNSET,
         )
     )
 

@@ -144,15 +144,19 @@ async def save(blobs: Blobs, loop_id: str, examined: Examined, etag: str | None)
     await blobs.put(path(loop_id), msgspec.json.encode(examined), etag)
 
 
-async def forget(blobs: Blobs, loop_id: str, generation: int) -> None:
+async def forget(blobs: Blobs, loop_id: str, generation: int) -> int:
     """Delete what was examined of a log that an erasure has replaced: names and hashes may be of what was erased.
 
     Args:
         blobs: hold it.
         loop_id: the loop.
         generation: of the log as it is.
+
+    Returns:
+        Before when every window was examined as it is now, or was passed over.
     """
     held, etag = await load(blobs, loop_id)
     if etag is not None and held.generation < generation:
-        emptied = Examined(at=held.at, generation=generation, totals=held.totals, standing=held.standing)
-        await save(blobs, loop_id, emptied, etag)
+        held = Examined(at=held.at, generation=generation, totals=held.totals, standing=held.standing)
+        await save(blobs, loop_id, held, etag)
+    return held.through

@@ -6,11 +6,14 @@ A run that is killed anywhere is repeated by the next one, since the mark moves 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Iterable
 
 import msgspec
 
 from shared.counters import Counters
+from shared.guard import Guarded
 from shared.health import examined, tally
 from shared.health.examined import DAY, Examined, Standing, Totals
 from shared.health.findings import findings
@@ -38,29 +41,52 @@ class Examiner:
     Args:
         blobs: hold the joined logs, and what was examined of them.
         counters: gets examine.events, examine.rivals.
+        guarded: lets one loop fail without the others.
     """
 
-    def __init__(self, blobs: Blobs, counters: Counters) -> None:
+    def __init__(self, blobs: Blobs, counters: Counters, guarded: Guarded | None = None) -> None:
         self._blobs = blobs
         self._counters = counters
+        self._guarded = (guarded or Guarded(counters)).run
         self._due: dict[str, float] = {}
+        self._last = ""
 
-    async def run(self, loop_id: str, now: float, until: float) -> float | None:
+    async def run_all(self, loop_ids: Iterable[str], now: float, patience: float) -> dict[str, float]:
+        """Examine what some loops have joined, as far as the time goes; returns when to look again at which, as `run`.
+
+        Args:
+            loop_ids: the loops.
+            now: seconds since the epoch.
+            patience: seconds after which no other window is begun; a later run goes on.
+        """
+        again, until = dict.fromkeys(loop_ids, now), time.monotonic() + patience
+        # Each run goes on behind the loop at which the one before stopped. What is begun gets on by a window at least,
+        # so that none waits for ever.
+        for loop_id in sorted(again, key=lambda loop_id: (loop_id <= self._last, loop_id)):
+            self._last = loop_id
+            left = await self._guarded("examine", f"loop {loop_id}", self.run(loop_id, now, until))
+            if left is not None:
+                again[loop_id] = left
+            if time.monotonic() > until:
+                break
+        return again
+
+    async def run(self, loop_id: str, now: float, until: float) -> float:
         """Examine what a loop has joined since the last time, unless that was just now.
 
         Args:
             loop_id: the loop.
             now: seconds since the epoch.
-            until: by the monotonic clock, begin no other window after it; a later run goes on.
+            until: by the monotonic clock, begin no other window after it than the first; a later run goes on.
 
         Returns:
-            When to look again, in seconds since the epoch, where that was just now; None where all is examined.
+            When to look again, in seconds since the epoch; never, which is infinity, where all is examined.
         """
         if now < (due := self._due.get(loop_id, 0.0)):
             return due
         held, etag = await examined.load(self._blobs, loop_id)
         if (due := _due(held)) > now:
-            again: float | None = due
+            again = due
         else:
             checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
             written, _ = await hours.load(self._blobs, loop_id)
@@ -77,12 +103,13 @@ class Examiner:
             # That the model stands still is told as `model.late`, and here nobody knows when its next one is due.
             amiss = findings(msgspec.structs.replace(found, standing=None), trained, now, 0.0)
             self._counters.worst("health.findings", sum(one.severity != "info" for one in amiss))
-            again = None if found.through >= checkpoint.watermark else _due(found)
+            again = math.inf if found.through >= checkpoint.watermark else _due(found)
             try:
                 await examined.save(self._blobs, loop_id, found, etag)
                 held = found
             except Conflict:
                 self._counters.add("examine.rivals")
+                again = now  # whoever has moved it may have examined less, or an erasure has made it void
         if len(self._due) >= _LOOPS:
             self._due.clear()
         self._due[loop_id] = _due(held)
@@ -93,8 +120,8 @@ class Examiner:
         start = max(held.through, checkpoint.watermark - DAY, checkpoint.since)
         erased = Erased(checkpoint.erasures)
         sparing = 1 if held.totals.joined < YOUNG else _SPARING
-        for window in await joined.windows(self._blobs, loop_id, start, checkpoint.watermark):
-            if time.monotonic() > until:
+        for n, window in enumerate(await joined.windows(self._blobs, loop_id, start, checkpoint.watermark)):
+            if n and time.monotonic() > until:
                 return held
             lines, count = await joined.read_beginning(self._blobs, loop_id, window, tally.MOST_BYTES, erased)
             found = await asyncio.to_thread(tally.of_lines, lines, count, window.start, window.end, sparing)

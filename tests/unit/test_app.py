@@ -22,15 +22,17 @@ from shared.config import Config, ConfigError
 from shared.contract.errors import ApiError
 from shared.edge import web
 from shared.evaluation.piecework import Scoring
+from shared.health import examined
+from shared.health.examiner import WHILE_YOUNG
 from shared.learning import registry
 from shared.learning.lesson import Job
 from shared.learning.model import ServingModel
 from shared.learning.signed import Signer, generate_key
-from shared.log import activity
+from shared.log import activity, erasures
 from shared.log import checkpoint as checkpoints
 from shared.log.buckets import Waits
 from shared.log.join import LoopRules
-from shared.log.records import APPRENTICE
+from shared.log.records import APPRENTICE, digest_of
 from shared.loops import policy
 from shared.loops.loops import DEFAULT
 from shared.loops.policy import DEFAULT_ARGUMENTS, Problem
@@ -270,6 +272,139 @@ async def test_a_model_is_not_exported_more_often_than_the_loop_says(world: Worl
     assert (await app.train_due(), await events_in_model()) == (1, 2)
 
 
+async def settled(world: World, app: App) -> None:
+    """Let the timers run for a quarter of an hour, in which nobody calls; then nothing is left for them to do."""
+    for _ in range(15):
+        world.now += 60
+        await app.join_due()
+        await app.train_due()
+    assert await activity.untrained(world.tables) == []
+
+
+async def seen(world: World, app: App, name: str = DEFAULT) -> tuple[int, bool]:
+    """How many of a loop's events health tells of, and whether that is of all that is joined."""
+    loop = await app.loops.named(name)
+    checkpoint, _ = await checkpoints.load(world.blobs, loop.id)
+    held = (await examined.load(world.blobs, loop.id))[0].of(checkpoint.generation)
+    return held.whole.events, held.through >= checkpoint.watermark
+
+
+async def joined(world: World, app: App, *event_ids: str) -> None:
+    """Rank events, and join them, an hour later."""
+    for event_id in event_ids:
+        await world.rank(app, event_id)
+    world.now += 3600
+    await app.join_due()
+
+
+async def test_a_loop_whose_examination_failed_is_examined_by_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(*_: object) -> None:
+        raise Unavailable("storage is down")
+
+    app = world.instance()
+    await joined(world, app, "e1", "e2")
+    with monkeypatch.context() as patched:
+        patched.setattr(examined, "save", down)
+        assert await app.train_due() == 1
+    assert (app.counters["examine.failed"], await seen(world, app)) == (1, (0, False))
+
+    assert await app.train_due() == 1
+    assert await seen(world, app) == (2, True)
+    assert (await app.train_due(), await activity.untrained(world.tables)) == (0, [])
+
+
+async def test_a_loop_that_grew_right_after_it_was_examined_is_examined_whichever_process_is_there(
+    world: World,
+) -> None:
+    app = world.instance()
+    await joined(world, app, "e1")
+    await app.train_due()
+    await joined(world, app, "e2")
+    world.now -= 3600 - WHILE_YOUNG / 2
+    await app.train_due()
+    assert await seen(world, app) == (1, False)
+    (note,) = await activity.untrained(world.tables)
+    assert note.after - world.now == WHILE_YOUNG / 2
+
+    await settled(world, other := world.instance())
+    assert await seen(world, other) == (2, True)
+
+
+async def test_a_run_that_dies_before_it_has_examined_a_loop_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(*_: object) -> float:
+        raise asyncio.CancelledError  # as when the host ends the run
+
+    app = world.instance()
+    await joined(world, app, "e1")
+    monkeypatch.setattr(app.examiner, "run", dies)
+    with pytest.raises(asyncio.CancelledError):
+        await app.train_due()
+
+    await settled(world, other := world.instance())
+    assert await seen(world, other) == (1, True)
+
+
+async def test_a_loop_is_examined_anew_after_an_erasure_though_no_event_is_new(world: World) -> None:
+    app = world.instance()
+    await joined(world, app, "e1", "e2", "e3")
+    await settled(world, app)
+    loop = await app.loops.named(DEFAULT)
+    await erasures.ask(world.blobs, loop.id, "event", digest_of("e2").hex(), world.now, b"12345678")
+    await activity.note_erasure(world.tables, loop.id)
+    assert await seen(world, app) == (0, False)
+
+    await settled(world, app)
+    assert await seen(world, app) == (2, True)
+
+
+async def test_examinations_that_take_long_leave_the_other_loops_to_the_next_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = world.instance()
+    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
+    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    began: list[str] = []
+
+    async def run(loop_id: str, now: float, until: float) -> float:
+        began.append(loop_id)
+        return now  # it wants another turn
+
+    monkeypatch.setattr(app.examiner, "run", run)
+    monkeypatch.setattr("shared.app._EXAMINING", -1.0)
+    for loop_id in ids:
+        await activity.note_joined(app.tables, loop_id)
+
+    for _ in range(6):
+        await app.train_due()
+    assert set(began[:3]) == ids
+    assert began[3:] == began[:3]
+
+
+async def test_of_a_loop_that_is_deleted_while_it_waits_to_be_examined_nothing_is_left(world: World) -> None:
+    app = world.instance()
+    loop, _ = await app.loops.create("news")
+    for again in range(2):
+        await app.ranker.rank(loop, orjson.dumps({**BODY, "eventId": f"e{again}"}))
+        world.now += 3600
+        await app.join_due()
+        if not again:
+            await app.train_due()
+    world.now -= 3600 - WHILE_YOUNG / 2
+    await app.train_due()
+    assert await seen(world, app, "news") == (1, False)
+    await app.loops.delete("news")
+
+    for _ in range(80):
+        world.now += 60
+        await app.train_due()
+    assert await world.blobs.names(f"loops/{loop.id}/") == []
+    assert await activity.untrained(world.tables) == []
+
+
 async def test_a_loop_that_fails_does_not_hold_up_the_others(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +490,7 @@ async def test_a_run_that_began_before_a_policy_was_changed_does_not_bring_the_o
 
     async def after_the_change(*given: Any) -> Any:
         monkeypatch.undo()
+        world.now += WHILE_YOUNG  # or the note would stay until the loop can be examined again
         await other.loops.change(DEFAULT, with_policy("--cb_explore_adf --epsilon 0.1 --cb_type mtr -q Fj"))
         assert await other.train_due() == 1
         assert await activity.untrained(world.tables) == []
@@ -362,8 +498,9 @@ async def test_a_run_that_began_before_a_policy_was_changed_does_not_bring_the_o
 
     monkeypatch.setattr(getattr(app, part), call, after_the_change)
     await activity.note_joined(world.tables, loop.id)
-    await app.train_due()
-    await app.train_due()
+    for _ in range(3):
+        await app.train_due()
+        world.now += WHILE_YOUNG
 
     version, _ = await registry.current(world.blobs, loop.id)
     assert version

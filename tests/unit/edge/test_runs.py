@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from shared.edge import runs
+from shared.health import examined
 from shared.learning import registry
 from shared.log import activity, joined
 from shared.log import checkpoint as checkpoints
@@ -142,4 +143,8 @@ async def test_the_timer_goes_on_with_what_a_call_has_left(ranked: InMemory) -> 
     loop = await ranked.app.loops.named(DEFAULT)
     assert (await checkpoints.load(ranked.blobs, loop.id))[0].events == 1
     assert (await registry.current(ranked.blobs, loop.id))[0] is not None
+    assert (await examined.load(ranked.blobs, loop.id))[0].whole.events == 0
+    ranked.now += 60
+    await ranked.app.train_due()
+    assert (await examined.load(ranked.blobs, loop.id))[0].whole.events == 1
     assert await activity.untrained(ranked.tables) == []
