@@ -46,7 +46,7 @@ def decide(
     check_distinct(actions)
     excluded_ids = set(request.excluded_actions or ())  # a caller may send very many
     excluded = [n for n, a in enumerate(actions) if a.id in excluded_ids] if excluded_ids else []
-    rankable = [n for n in range(len(actions)) if n not in excluded] if excluded else range(len(actions))
+    rankable = [n for n, a in enumerate(actions) if a.id not in excluded_ids] if excluded else range(len(actions))
     if not rankable:
         message = "excludedActions leaves no action to choose: at least one must remain."
         raise ApiError("InvalidRankRequest", message, "excludedActions")

@@ -126,7 +126,8 @@ def decide_again(entry: Entry, loop_id: str, held: Held) -> Decision:
     excluded = [index for index, _ in entry.excluded]
     for index, action_id in entry.excluded:
         ids.insert(index, _encode(action_id))
-    rankable = [index for index in range(len(ids)) if index not in excluded]
+    left_out = set(excluded)  # nearly all actions may be
+    rankable = [index for index in range(len(ids)) if index not in left_out]
     return resolve(entry.event_id, loop_id, entry.mode, held, built, ids, rankable, excluded, trial=trial)
 
 
