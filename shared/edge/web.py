@@ -33,7 +33,7 @@ DOCUMENT = "openapi.json"
 _FIXED = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 """Headers of every answer that says nothing else of them: what a loop holds is for whoever has a key of it."""
 _OF_EVENT = ("events/", "multislot/events/")
-_NAMED = re.compile(r"(?i)(\b(?:events|subjects)/).*")
+_NAMED = re.compile(r"(?is)(\b(?:events|subjects)/).*")
 _HOLE = re.compile(r"\{\*?(\w+)[^}]*\}")
 
 
@@ -205,8 +205,8 @@ async def _call(app: App, req: func.HttpRequest, found: Found) -> Reply:
 
 
 def _told_path(path: str) -> str:
-    """A path as the log may hold it: without the event or subject that it names."""
-    return _NAMED.sub(r"\1...", path)[:256]
+    """A path as the log may hold it: without the event or subject that it names, and on one line."""
+    return repr(_NAMED.sub(r"\1...", path)[:256])[1:-1]
 
 
 def _refusal(app: App, error: ApiError) -> Reply:

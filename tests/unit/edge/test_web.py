@@ -364,6 +364,30 @@ async def test_storage_that_does_not_answer_is_503_with_when_to_come_back(
     assert any(record.levelno == logging.ERROR and route.method in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("personalizer/v1.0/events/x\nmade up/reward", "personalizer/v1.0/events/...:"),
+        ("rankloop/v1/subjects/ann\nsmith@example.com", "rankloop/v1/subjects/...:"),
+        (
+            "loops/x\r\nmade\u2028up\x1b[2K/personalizer/v1.0/rank",
+            r"loops/x\r\nmade\u2028up\x1b[2K/personalizer/v1.0/rank:",
+        ),
+    ],
+)
+async def test_no_path_makes_a_line_of_its_own_in_the_log(
+    served: InMemory, caplog: pytest.LogCaptureFixture, path: str, told: str
+) -> None:
+    served.blobs.down = True
+
+    for method in ("POST", "DELETE"):
+        await served(method, path)
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "rankloop.web"]
+    assert lines
+    assert all(line.split(" ")[1] == told and line.isprintable() for line in lines)
+
+
 async def test_settings_of_a_later_release_are_no_reason_to_refuse_a_key(served: InMemory) -> None:
     # Two releases run side by side while one replaces the other; the newer one may allow more policies.
     key, _ = await served.make_loop("news")
