@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 
 from shared.contract.errors import ApiError
@@ -16,11 +16,12 @@ from shared.loops.policy import DEFAULT_EPSILON, Policy, Problem
 from shared.loops.settings import Loop
 
 
-async def tried(trying: asyncio.Lock, loop: Loop, arguments: str) -> Policy:
+async def tried(trying: AbstractAsyncContextManager[None], loop: Loop, arguments: str) -> Policy:
     """The policy of these arguments, tried as `refusals` has it.
 
     Raises:
-        ApiError: InvalidPolicyConfiguration: they name what is not allowed, or VW cannot work with them.
+        ApiError: InvalidPolicyConfiguration: they name what is not allowed, or VW cannot work with them; or
+            OperationNotAllowed, where `trying` has no place.
     """
     learned = policy.read(arguments)
     for refusal in filter(None, await refusals(trying, loop, [learned])):
@@ -28,14 +29,18 @@ async def tried(trying: asyncio.Lock, loop: Loop, arguments: str) -> Policy:
     return learned
 
 
-async def refusals(trying: asyncio.Lock, loop: Loop, given: Sequence[Policy]) -> list[ApiError | None]:
+async def refusals(
+    trying: AbstractAsyncContextManager[None], loop: Loop, given: Sequence[Policy]
+) -> list[ApiError | None]:
     """Of each policy why VW cannot work with it, InvalidPolicyConfiguration, or None; tried in a process of its own.
 
     Args:
-        trying: held meanwhile, so that there is one such process at a time.
+        trying: held meanwhile, so that there is one such process at a time: a lock, or a `turn` at it for a caller.
         loop: whose rewards they are to learn.
         given: whose arguments hold nothing that is not allowed.
     """
+    if not given:
+        return []
     rewards = loop.configuration.reward_range
     trials = [
         Trial(
@@ -77,7 +82,7 @@ class Adoption:
 
     Args:
         loops: have the settings.
-        trying: see `tried`.
+        trying: see `refusals`; nobody waits for an adoption, so it waits as long as it takes.
     """
 
     def __init__(self, loops: Loops, trying: asyncio.Lock) -> None:

@@ -109,6 +109,12 @@ def overloaded() -> ApiError:
     return ApiError("OperationNotAllowed", "Too many calls are under way at the moment; try again.", retry_after=1)
 
 
+def busy() -> ApiError:
+    """The answer to a call that would try something from outside while others do. Nothing was done for it."""
+    message = "Other models, policies or imports are being tried at the moment; try again."
+    return ApiError("OperationNotAllowed", message, retry_after=20)
+
+
 def too_many(wait: float) -> ApiError:
     """The answer to a call beyond the rate that the loop's owner has set. Nothing was done for it.
 

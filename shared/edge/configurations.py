@@ -12,6 +12,7 @@ from shared.contract.decoding import decode
 from shared.contract.versions import Version
 from shared.edge import apprentice
 from shared.edge.calls import Call, Reply, reply_json
+from shared.edge.turn import turn
 from shared.loops import policy, service
 from shared.loops.policy import DEFAULT_ARGUMENTS
 from shared.loops.settings import Loop
@@ -66,9 +67,9 @@ async def adopt(app: App, call: Call, arguments: str) -> Loop:
     """Try a policy, and make it the loop's; returns the loop.
 
     Raises:
-        ApiError: InvalidPolicyConfiguration, ProblemTypeIncompatibleWithAutoOptimization.
+        ApiError: InvalidPolicyConfiguration, ProblemTypeIncompatibleWithAutoOptimization, OperationNotAllowed.
     """
-    learned = await tried(app.trying, call.loop, arguments)
+    learned = await tried(turn(app.trying), call.loop, arguments)
     return await app.loops.change(call.name, lambda loop: with_policy(loop, learned))
 
 

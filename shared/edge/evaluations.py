@@ -25,6 +25,7 @@ from shared.edge import asking, paging
 from shared.edge import results as shapes
 from shared.edge.calls import Call, Reply, reply_json
 from shared.edge.configurations import adopt
+from shared.edge.turn import turn
 from shared.evaluation import field, resources, results
 from shared.evaluation.resources import Evaluation, Job
 from shared.log import checkpoint as checkpoints
@@ -72,7 +73,7 @@ async def _create(app: App, call: Call, evaluation_id: str) -> Evaluation:
     given = _policies(loop, request.policies)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)
     windows = await asking.windows_of(app, loop, dates, checkpoint.since)
-    for n, refusal in enumerate(await refusals(app.trying, loop, given)):
+    for n, refusal in enumerate(await refusals(turn(app.trying), loop, given)):
         if refusal:
             raise _naming(n, refusal)
     now = await app.clock.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from dataclasses import replace
 from typing import Annotated, Any, cast
 
@@ -15,6 +16,7 @@ from shared.contract import instants
 from shared.contract.errors import ApiError
 from shared.edge.calls import Call, Reply, reply_json
 from shared.edge.loops import endpoint
+from shared.edge.turn import turn
 from shared.learning import pointer
 from shared.log import imports
 from shared.log.imports import Import
@@ -61,10 +63,11 @@ async def create_import(app: App, call: Call) -> Reply:
     await app.clock.ensure()
     created = app.clock.now()
     digest = await asyncio.to_thread(imports.digest_of, data, form)
-    async with app.trying:  # one at a time: a file may be large, and takes a process
+    until = time.monotonic() + convert.PATIENCE
+    async with turn(app.trying):  # one at a time: a file may be large, and takes a process
         record = await imports.made_of(app.blobs, loop.id, digest)
         if record is None:
-            found = await convert.run(_file(loop, data, form, created))
+            found = await convert.run(_file(loop, data, form, created), until - time.monotonic())
             record = await _written(app, loop.id, found, digest, f"{form}, {path or 'uploaded'}", created)
     await app.loops.change(call.name, lambda held: _with(held, record.id))
     # It may be one that a model which was deleted, or replaced by one from outside, had learned.
@@ -138,7 +141,7 @@ async def _stored(app: App, loop_id: str, path: str) -> bytes:
     return b"" if blob is None else blob.data
 
 
-def _file(loop: Loop, data: bytes, form: str, time: float) -> File:
+def _file(loop: Loop, data: bytes, form: str, now: float) -> File:
     held = loop.configuration
     return File(
         data,
@@ -149,7 +152,7 @@ def _file(loop: Loop, data: bytes, form: str, time: float) -> File:
         held.reward_aggregation,
         held.reward_range,
         loop.limits.most_actions,
-        time,
+        now,
     )
 
 

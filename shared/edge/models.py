@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from shared.app import App
 from shared.contract.errors import ApiError
 from shared.edge.calls import Call, Reply, reply_json
+from shared.edge.turn import turn
 from shared.learning import pointer, registry, signed, trial
 from shared.learning.model import ModelError
 from shared.learning.registry import Version
@@ -55,7 +56,7 @@ def model_file(data: bytes, version: Version, name: str = "model.vw") -> Reply:
 async def put_model(app: App, call: Call) -> Reply:
     """PUT model: a signed zip becomes the model that serves and learns on (contract 5.7)."""
     loop = await app.loops.by_id(call.loop.id)  # as it is now: the model joins the lineage of its policy
-    async with app.trying:  # one at a time: a model may be large, and its trial takes a process
+    async with turn(app.trying):  # one at a time: a model may be large, and its trial takes a process
         model = await asyncio.to_thread(signed.unpack, call.body, await app.signer(), app.trusted_signers)
         made_with = await _tried(model, loop)
     checkpoint, _ = await checkpoints.load(app.blobs, loop.id)

@@ -91,14 +91,18 @@ class _Refused(msgspec.Struct, tag=True):
     refusal: tuple[str, str]
 
 
-async def run(file: File) -> Converted:
+async def run(file: File, patience: float = PATIENCE) -> Converted:
     """Convert a file in a process of its own.
+
+    Args:
+        file: the file.
+        patience: seconds that it may take.
 
     Raises:
         ApiError: as `convert`, or InvalidRequest when it ends that process or takes too long.
     """
     try:
-        answer = await compute(answered, msgspec.msgpack.encode(file), PATIENCE)
+        answer = await compute(answered, msgspec.msgpack.encode(file), patience)
     except (ChildError, TimeoutError) as e:
         raise ApiError(CODE, "The file ends the process that reads it, or takes it too long: send less of it.") from e
     found = msgspec.msgpack.decode(answer, type=Converted | _Refused)

@@ -244,6 +244,18 @@ async def test_there_is_a_log_that_is_too_large(served: Served, monkeypatch: pyt
     assert (await create(served, ASKED)).refusal == (400, "LogsSizeExceedAllowedLimit", "startTime")
 
 
+async def test_only_policies_wait_for_their_trial_and_not_for_long(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await served.log(Window(HOUR, HOUR + 60))
+    monkeypatch.setattr("shared.edge.turn.PATIENCE", 0.0)
+    async with served.app.trying:
+        told = await create(served, {**ASKED, "policies": [MINE]})
+        assert (told.status, told.headers["Retry-After"]) == (503, "20")
+        assert (await served("GET", "evaluations")).json == {"value": []}
+        assert (await create(served, ASKED)).status == 200
+
+
 async def test_of_two_who_ask_at_once_one_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     await served.log(Window(HOUR, HOUR + 60))
 
