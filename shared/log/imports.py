@@ -121,12 +121,16 @@ def cut(lines: Sequence[bytes]) -> list[list[bytes]]:
 async def write(blobs: Blobs, loop_id: str, record: Import, packed: Sequence[Packed]) -> Import:
     """Store an import; one that is stored already is left as it is, and its record is given back.
 
+    Nothing of that is written again: of a part that an erasure has replaced the older one would come back.
+
     Args:
         blobs: hold it.
         loop_id: the loop.
         record: what is to be said of it.
         packed: its parts.
     """
+    if (held := await find(blobs, loop_id, record.id)) is not None:
+        return held
     for number, part in enumerate(packed):
         path = part_path(loop_id, Part(record.id, number))
         with suppress(Conflict):  # an earlier try took effect

@@ -44,6 +44,15 @@ async def test_the_same_again_changes_nothing(blobs: MemoryBlobs) -> None:
     assert await blobs.names("") == before
 
 
+async def test_the_same_again_brings_nothing_back_that_an_erasure_has_removed(blobs: MemoryBlobs) -> None:
+    await imports.write(blobs, LOOP, RECORD, PARTS)
+    await imports.replace_part(blobs, LOOP, Part(NAME, 1), 7, LINES[2:3])
+    before = await blobs.names("")
+
+    assert await imports.write(blobs, LOOP, RECORD, PARTS) == RECORD
+    assert await blobs.names("") == before
+
+
 def test_names_sort_by_time_and_tell_lines_apart() -> None:
     assert NAME.startswith("1700000000-")
     assert imports.name_of(-5.0, LINES) < NAME < imports.name_of(1e12, LINES)
