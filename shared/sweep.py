@@ -41,7 +41,8 @@ class Sweep:
 
     Args:
         tables, blobs: its storage.
-        counters: gets log.expired, loops.swept, sweep.failed, series.failed, hours.failed, optimize.failed.
+        counters: gets log.expired, loops.swept, sweep.failed, series.failed, hours.failed, thin.failed,
+            optimize.failed.
         clock: the storage's time.
         loops: its loops.
         hours: writes closed hours.
@@ -85,7 +86,7 @@ class Sweep:
         now = await self._clock.read()  # by the storage's own word: a clock that runs ahead would delete too much
         for loop_id, gone in deleted.items():
             if now - gone > (_GONE_FOR_SURE if loop_id in self._erased else _GONE):
-                await self._guarded("sweep", f"deleted loop {loop_id}", self._erase(loop_id, now - gone))
+                await self._guarded("sweep", f"loop {loop_id}", self._erase(loop_id, now - gone))
         if due > now:
             return
         await activity.put_off_sweep(self._tables, now + _SWEEP)  # first, so that one that is cut off had its turn
@@ -113,7 +114,8 @@ class Sweep:
         expired = await retention.expire(self._tables, self._blobs, loop_id, days, bool(pending), now)
         self._counters.add("log.expired", expired)
         await self._guarded("hours", f"loop {loop_id}", self._hours.run(loop.rules(), now, pending, ends))
-        await self._guarded("sweep", loop_id, thinning.thin(self._blobs, self._counters, loop_id, policy.resumes, now))
+        thinned = thinning.thin(self._blobs, self._counters, loop_id, policy.resumes, now)
+        await self._guarded("thin", f"loop {loop_id}", thinned)
         await self._guarded("optimize", f"loop {loop_id}", self._optimize(loop, now))
         await self._mirror(loop)
 

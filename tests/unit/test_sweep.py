@@ -329,6 +329,26 @@ async def test_timers_say_nothing_of_a_deleted_loop(world: World, caplog: pytest
     assert app.counters["join.failed"] + app.counters["train.failed"] == 0
 
 
+async def test_only_the_deployments_own_sweep_is_measured_as_a_whole_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise Unavailable("down")
+
+    app = world.instance()
+    await world.hold((await app.loops.named(DEFAULT)).id, 0, 91)
+    await app.loops.create("gone")
+    await app.loops.delete("gone")
+    world.now += 61
+    kinds: list[str] = []
+    app.counters.listen(lambda name, value, kind: kinds.append(kind) if name == "task.duration" else None)
+    monkeypatch.setattr("shared.learning.thinning.thin", fails)
+    await world.begin(app)
+
+    assert [kinds.count(kind) for kind in ("sweep_run", "sweep", "thin", "thin_run")] == [1, 2, 1, 0]
+    assert (app.counters["thin.failed"], app.counters["sweep.failed"]) == (1, 0)
+
+
 async def test_an_erasure_that_fails_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     app = world.instance()
     await world.begin(app)
