@@ -27,6 +27,8 @@ from shared.warmstart.convert import FORMATS, MAX_TEXT, Converted, File
 MOST = 500
 """Imports that a loop may have: their names lie in its settings."""
 _PATH = re.compile(r"(?:[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*/)*[A-Za-z0-9_=+-][A-Za-z0-9_.=+-]*", re.ASCII)
+_AT_ONCE = 16
+"""Records that are read at the same time."""
 _INSTANT = {"format": "date-time"}
 
 
@@ -101,7 +103,10 @@ async def _written(app: App, loop_id: str, found: Converted, digest: str, source
 
 async def list_imports(app: App, call: Call) -> Reply:
     """GET rankloop/v1/imports."""
-    found = [await imports.find(app.blobs, call.loop.id, name) for name in sorted(call.loop.imports)]
+    names, found = sorted(call.loop.imports), list[Import | None]()
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        found += await asyncio.gather(*(imports.find(app.blobs, call.loop.id, name) for name in some))
     return reply_json(ImportList([_shown(record) for record in found if record is not None]))
 
 

@@ -7,6 +7,7 @@ record that is kept names neither the event nor the subject.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Collection, Mapping
@@ -23,6 +24,8 @@ from shared.storage import Blobs, Conflict, documents
 
 MOST = 500
 """Erasures of a loop that may be in force at a time: every join reads them."""
+_AT_ONCE = 16
+"""Records that are read at the same time."""
 SHOWN = 1000
 """Records that are listed: the newest."""
 _AGAIN = 60
@@ -172,11 +175,15 @@ async def find(blobs: Blobs, loop_id: str, erasure_id: str) -> Record | None:
 async def newest(blobs: Blobs, loop_id: str) -> list[Record]:
     """The newest records, those of erasures in force among them, the newest first."""
     checkpoint, _ = await checkpoints.load(blobs, loop_id)
-    running = {record.id: record for record in await _in_force(blobs, loop_id, checkpoint)}
+    known = {record.id: record for record in await _in_force(blobs, loop_id, checkpoint)}
     names = [path.rpartition("/")[2].removesuffix(".json") for path in await blobs.names(folder(loop_id))]
-    ids = sorted({*running, *filter(_ID.fullmatch, names)}, reverse=True)[:SHOWN]
-    records = [running.get(erasure_id) or await _read(blobs, loop_id, erasure_id) for erasure_id in ids]
-    return [record for record in records if record is not None]
+    ids = sorted({*known, *filter(_ID.fullmatch, names)}, reverse=True)[:SHOWN]
+    done = [erasure_id for erasure_id in ids if erasure_id not in known]
+    for start in range(0, len(done), _AT_ONCE):
+        some = done[start : start + _AT_ONCE]
+        read = await asyncio.gather(*(_read(blobs, loop_id, erasure_id) for erasure_id in some))
+        known.update({record.id: record for record in read if record is not None})
+    return [known[erasure_id] for erasure_id in ids if erasure_id in known]
 
 
 async def close(blobs: Blobs, loop_id: str, record: Record) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -113,3 +114,20 @@ async def refusal(call: Awaitable[func.HttpResponse]) -> tuple[int, str]:
     """The status and code that a call is refused with."""
     response = await call
     return response.status_code, error(response)["code"]
+
+
+def most_reads_at_once(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Says how many blobs were read at the same time, at most, from now on."""
+    get, under_way, most = served.blobs.get, 0, 0
+
+    async def slow(path: str) -> Blob | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return await get(path)
+
+    monkeypatch.setattr(served.blobs, "get", slow)
+    return lambda: most

@@ -14,7 +14,7 @@ from shared.log import activity, erasures
 from shared.log import checkpoint as checkpoints
 from shared.log.eraser import QUIET
 from shared.loops.loops import DEFAULT
-from tests.unit.edge.inmemory import InMemory, error, refusal
+from tests.unit.edge.inmemory import InMemory, error, most_reads_at_once, refusal
 
 T0 = 1_700_000_040.0
 ACTIONS = [{"id": f"a{n}", "features": [{"x": n}]} for n in range(3)]
@@ -227,3 +227,15 @@ async def test_only_the_newest_are_listed(timed: InMemory, monkeypatch: pytest.M
     ids = [e["id"] for e in listed]
     assert ids == sorted(ids, reverse=True)
     assert ids[0].startswith(str(int((T0 + 4) * 1000)))
+
+
+async def test_records_are_read_some_at_once(timed: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = await timed.app.loops.named(DEFAULT)
+    for n in range(20):
+        record = await erasures.ask(timed.blobs, loop.id, "event", "00" * 8, T0 + n, b"12345678")
+        await erasures.close(timed.blobs, loop.id, record)
+    most = most_reads_at_once(timed, monkeypatch)
+
+    listed = (await timed.json("GET", f"{OWN}/erasures"))["value"]
+    assert [one["id"][:10] for one in listed] == [str(int(T0) + n) for n in range(19, -1, -1)]
+    assert most() == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ import pytest
 from shared.edge import imports as edge
 from shared.learning import registry
 from shared.log import imports
+from shared.log.imports import Import
 from shared.warmstart import convert
-from tests.unit.edge.inmemory import InMemory, error, refusal
+from tests.unit.edge.inmemory import InMemory, error, most_reads_at_once, refusal
 from tests.unit.warmstart.test_dsjson import LINE, SLOTTED
 
 PATH = "rankloop/v1/imports"
@@ -188,3 +190,15 @@ async def test_a_loop_has_so_many_imports_at_most(served: InMemory, monkeypatch:
     another = orjson.dumps({**LINE, "EventId": "another"})
     assert await refusal(served("POST", f"{PATH}?format=dsjson", another)) == (400, "InvalidRequest")
     await imported(served)
+
+
+async def test_records_are_read_some_at_once(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = await served.app.loops.named("default")
+    names = [f"{n:010d}-{n:016x}" for n in range(20)]
+    for name in names:
+        await imports.write(served.blobs, loop.id, Import(name, "a file", 1.0, 1.0, 2.0, 5), [])
+    await served.app.loops.change("default", lambda held: replace(held, imports=frozenset(names)))
+    most = most_reads_at_once(served, monkeypatch)
+
+    assert [one["id"] for one in (await served.json("GET", PATH))["value"]] == names
+    assert most() == 16
