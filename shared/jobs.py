@@ -18,7 +18,9 @@ from shared.contract.evaluations import Status
 from shared.storage import Blobs, Conflict, StorageError, Unavailable, documents
 
 KEPT = 200
-"""Records of a loop that are kept: the newest."""
+"""Records of a loop that are kept: the newest, and older ones of jobs that have not ended."""
+MOST = 1000
+"""Records that are kept in any case: a job may never end."""
 _TOLD = 2000
 """Characters of what went wrong that are kept."""
 ID = re.compile(r"\d{13}-[0-9a-f]{16}", re.ASCII)
@@ -91,11 +93,15 @@ def _path(loop_id: str, job_id: str) -> str:
 
 
 async def create(blobs: Blobs, loop_id: str, record: Record) -> None:
-    """Store a new record, unless it stands already; the oldest ones go where there are many."""
+    """Store a new record, unless it stands already; the oldest ones go where there are many.
+
+    Without its record a job could neither come to an end nor be canceled.
+    """
     with suppress(Conflict):
         await blobs.put(_path(loop_id, record.id), msgspec.json.encode(record))
-        for job_id in (await newest(blobs, loop_id))[KEPT:]:
-            await blobs.delete(_path(loop_id, job_id))
+        for n, job_id in enumerate((await newest(blobs, loop_id))[KEPT:], KEPT):
+            if n >= MOST or await _ended(blobs, loop_id, job_id):
+                await blobs.delete(_path(loop_id, job_id))
 
 
 async def newest(blobs: Blobs, loop_id: str) -> list[str]:
@@ -175,6 +181,17 @@ async def piece(
     except failures as e:
         await fail(blobs, loop_id, job_id, f"Piece {name}: {e or type(e).__name__}", now)
         raise
+
+
+async def _ended(blobs: Blobs, loop_id: str, job_id: str) -> bool:
+    """Whether a job is under way no more, or nobody can tell."""
+    try:
+        held, _ = await _read(blobs, loop_id, job_id)
+    except Unavailable:
+        raise
+    except StorageError:  # damaged, or of a later release
+        return True
+    return held is None or not held.running
 
 
 async def _read(blobs: Blobs, loop_id: str, job_id: str) -> tuple[Record | None, str | None]:

@@ -11,6 +11,7 @@ from shared.contract.evaluations import Status
 from shared.edge import paging
 from shared.learning import registry
 from shared.loops.loops import DEFAULT
+from shared.storage import Unavailable
 from tests.unit.edge.inmemory import InMemory, error
 from tests.unit.edge.test_openapi import check
 
@@ -121,6 +122,50 @@ async def test_jobs_are_listed_in_pages_the_newest_first(served: InMemory) -> No
 
 async def test_the_oldest_records_go(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "KEPT", 3)
-    ids = [await running(served, n) for n in range(5)]
+    ids = [await running(served, n, status=Status.SUCCEEDED) for n in range(5)]
 
     assert [job["id"] for job in await listed(served)] == ids[:1:-1]
+
+
+async def test_the_record_of_a_job_stays_until_it_has_ended(served: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "KEPT", 3)
+    first, second, *_ = [await running(served, n) for n in range(5)]
+    loop = await served.app.loops.named("default")
+    assert {first, second} < {job["id"] for job in await listed(served)}
+
+    await jobs.change(served.blobs, loop.id, second, lambda held: held.end(Status.CANCELED, T0))
+    await running(served, 5)
+    assert await jobs.get(served.blobs, loop.id, first) is not None
+    assert await jobs.get(served.blobs, loop.id, second) is None
+
+    monkeypatch.setattr(jobs, "MOST", 4)
+    ids = [await running(served, n) for n in range(6, 8)]
+    assert [job["id"] for job in await listed(served)][:2] == ids[::-1]
+    assert len(await listed(served)) == 4, "of jobs that never end there are no more than that"
+
+
+async def test_an_old_record_that_is_damaged_goes_as_if_the_job_had_ended(
+    served: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "KEPT", 1)
+    loop = await served.app.loops.named("default")
+    damaged = f"{jobs.folder(loop.id)}{jobs.new_id(T0, '0')}.json"
+    await served.blobs.put(damaged, b"{")
+
+    made = await running(served, 1)
+    assert await served.blobs.names(jobs.folder(loop.id)) == [f"{jobs.folder(loop.id)}{made}.json"]
+
+
+async def test_where_storage_does_not_tell_whether_a_job_has_ended_its_record_stays(
+    served: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "KEPT", 1)
+    first = await running(served, 0)
+    loop = await served.app.loops.named("default")
+    record = jobs.Record(id=jobs.new_id(T0 + 1, "1"), kind="retrain", cause="c", created=T0 + 1)
+    served.blobs.down = True
+
+    with pytest.raises(Unavailable):
+        await jobs.create(served.blobs, loop.id, record)
+    served.blobs.down = False
+    assert await jobs.get(served.blobs, loop.id, first) is not None
