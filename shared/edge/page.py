@@ -54,7 +54,7 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
     **{f"views/events-{part}.js": (f"views/events-{part}.js",) for part in ("draw", "erasure", "story", "why")},
     **{
         f"views/try-{part}.js": (f"views/try-{part}.js",)
-        for part in ("call", "learn", "literals", "run", "scenarios", "snippets")
+        for part in ("call", "learn", "literals", "run", "scenarios", "snippets", "waits")
     },
 }
 """The files that are made of which others, by the name below `page/`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -94,6 +95,69 @@ def test_whoever_leaves_leaves_the_waits_as_they_were(open_page: OpenPage, deplo
 
     expect(page.get_by_label("Key")).to_be_visible()
     until(lambda: waits(deployment, loop) == ("PT10M", "PT5M"))
+
+
+def run_that_keeps_the_waits(page: Page, deployment: Deployment, loop: str, status: int) -> Callable[[], None]:
+    """Start and stop a run whose loop refuses to be given its own waits; returns what ends the refusals."""
+    page.get_by_role("button", name="Start", exact=True).click()
+    sends(page)
+    assert waits(deployment, loop) == ("PT5S", "PT5S")
+    refused = {"error": {"code": "Refused", "message": "Not just now."}}
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "PUT":
+            route.fulfill(status=status, json=refused)
+        else:
+            route.continue_()
+
+    page.route("**/configurations/service", refuse)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("still has waits of 5 s")).to_be_visible(timeout=LONG)
+    expect(page.get_by_role("alert")).to_contain_text("Not just now.")
+    return lambda: page.unroute("**/configurations/service")
+
+
+def test_waits_that_could_not_be_put_back_are_tried_again(open_page: OpenPage, deployment: Deployment) -> None:
+    deployment.call("POST", "loops", {"name": "try-retry"})
+    page = open_page("/loops/try-retry/#/try", expected=("503",))
+    mend = run_that_keeps_the_waits(page, deployment, "try-retry", 503)
+
+    expect(page.get_by_text("goes on trying")).to_be_visible()
+    mend()
+
+    expect(page.get_by_text("still has waits of 5 s")).to_have_count(0, timeout=LONG)
+    assert waits(deployment, "try-retry") == ("PT10M", "PT5M")
+
+
+def test_waits_that_were_refused_are_put_back_by_hand(open_page: OpenPage, deployment: Deployment) -> None:
+    deployment.call("POST", "loops", {"name": "try-by-hand"})
+    page = open_page("/loops/try-by-hand/#/try", expected=("403",))
+    mend = run_that_keeps_the_waits(page, deployment, "try-by-hand", 403)
+    mend()
+    held = deployment.call("GET", SETTINGS, loop="try-by-hand")
+    deployment.call("PUT", SETTINGS, {**held, "modelExportFrequency": "PT2M"}, "try-by-hand")
+
+    page.get_by_role("button", name="Put its own waits back").click()
+
+    expect(page.get_by_text("still has waits of 5 s")).to_have_count(0)
+    # What was set by hand meanwhile is nobody's to take back.
+    assert waits(deployment, "try-by-hand") == ("PT10M", "PT2M")
+
+
+def test_another_run_ends_with_the_waits_from_before_the_first(open_page: OpenPage, deployment: Deployment) -> None:
+    deployment.call("POST", "loops", {"name": "try-twice"})
+    page = open_page("/loops/try-twice/#/try", expected=("403",))
+    mend = run_that_keeps_the_waits(page, deployment, "try-twice", 403)
+    mend()
+
+    page.get_by_role("button", name="Start again").click()
+    expect(page.get_by_text("Running.")).to_be_visible()
+    expect(page.get_by_text("still has waits of 5 s")).to_have_count(0)
+    assert waits(deployment, "try-twice") == ("PT5S", "PT5S")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=LONG)
+
+    assert waits(deployment, "try-twice") == ("PT10M", "PT5M")
 
 
 @pytest.mark.parametrize(("status", "said"), [(429, "takes no more calls"), (503, "asks for patience")])

@@ -1,11 +1,12 @@
 // Turns a tutorial into a run against this loop, or a scratch one, and the run into a curve that rises.
 
-import { html, useMemo, useState } from "/page/preact.js";
+import { html, useEffect, useMemo, useState } from "/page/preact.js";
 import { LATEST, api, hashOf, pageOf, useData } from "/page/core.js";
 import { Confirm, Failure, Figure, Shown, TimeChart, duration, lacks, number, percent, secondsOf } from "/page/parts.js";
 import { open } from "/page/page.js";
-import { AT_ONCE, A_SECOND, QUICK, begin, forget, setWaits } from "/page/views/try-run.js";
+import { AT_ONCE, A_SECOND, begin, forget } from "/page/views/try-run.js";
 import { SCENARIOS, ceiling, uniform } from "/page/views/try-scenarios.js";
+import { lentLoops, onLent, putBack, quicken } from "/page/views/try-waits.js";
 
 const SCRATCH = "try-";
 const QUICK_SECONDS = 5;
@@ -14,8 +15,10 @@ const QUICK_SECONDS = 5;
 export function Learning({ loop, may, several, run, state, set }) {
   const name = state.scenario in SCENARIOS ? state.scenario : "grocery";
   const mine = run?.loop === loop ? run : null;
+  const left = useLent().filter((one) => one.error);
   return html`<section class="boxed" aria-labelledby="learn">
     <h3 id="learn">Watch it learn</h3>
+    ${left.map((one) => html`<${StillQuick} key=${one.loop} of=${one} />`)}
     ${several
       ? html`<p>
           This loop decides for several slots at a time, and the tutorials ask for one. ${may.owner ? "A scratch loop takes them." : ""}
@@ -30,6 +33,34 @@ export function Learning({ loop, may, several, run, state, set }) {
         : html`<${Start} key=${`${loop} ${mine?.state}`} loop=${loop} may=${may} several=${several} name=${name} again=${Boolean(mine)} />`}
     ${mine && html`<${Course} run=${mine} />`}
   </section>`;
+}
+
+/** The loops that are to have their own waits again, with each change of them. */
+function useLent() {
+  const [loops, setLoops] = useState(lentLoops);
+  useEffect(() => onLent(() => setLoops(lentLoops())), []);
+  return loops;
+}
+
+/** What a run has left behind, where its last call failed. */
+function StillQuick({ of }) {
+  const [state, setState] = useState({});
+  const act = async () => {
+    setState({ busy: true });
+    try {
+      await putBack(of.loop);
+    } catch (error) {
+      setState({ error });
+    }
+  };
+  return html`<div class="stale" role="status">
+    <p>
+      The loop <strong>${of.loop}</strong> still has waits of ${QUICK_SECONDS} s: its own could not be put back.
+      ${of.tries ? "The page goes on trying while it is open." : "The page does not try again by itself."}
+    </p>
+    <${Failure} error=${state.error ?? of.error} />
+    <button type="button" class="quiet" aria-busy=${state.busy} onClick=${act}>Put its own waits back</button>
+  </div>`;
 }
 
 function Choice({ name, busy, set }) {
@@ -99,7 +130,7 @@ function MakeScratch({ primary }) {
     const name = SCRATCH + Math.random().toString(36).slice(2, 8).padEnd(6, "0");
     try {
       await api("loops", { method: "POST", body: { name }, loop: "default" });
-      await setWaits(name, QUICK);
+      await quicken(name);
       await show(name);
     } catch (error) {
       setState({ error });
@@ -153,7 +184,7 @@ function Course({ run }) {
   const last = batches.at(-1);
   return html`
     <p role="status">
-      <strong>${SAID[run.state]}.</strong> ${run.former && run.state === "paused" ? "The loop still learns every 5 s." : ""}
+      <strong>${SAID[run.state]}.</strong> ${run.state === "paused" && lentLoops().some(({ loop }) => loop === run.loop) ? "The loop still learns every 5 s." : ""}
       ${run.goesOn && html`<${Until} health=${run.health} quick=${run.quick} />`}
     </p>
     ${busy && run.goesOn && html`<p class="stale" role="status">${asked(busy.status)} Going on in a moment.</p>`}

@@ -3,6 +3,7 @@
 
 import { ApiFailure, api } from "/page/core.js";
 import { requestOf } from "/page/views/try-scenarios.js";
+import { giveBack, hasten, lentLoops, putAllBack, readSettings } from "/page/views/try-waits.js";
 
 /** Calls at a time, and events a second at most: a loop has other callers. */
 export const AT_ONCE = 8;
@@ -10,23 +11,9 @@ export const A_SECOND = 40;
 const LONGEST_PAUSE_SECONDS = 30;
 const FAILURES_IN_A_ROW = 40;
 const LOOKED_SECONDS = 3;
-const SETTINGS = "personalizer/v1.0/configurations/service";
-/** The waits with which learning is seen within seconds. */
-export const QUICK = { rewardWaitTime: "PT5S", modelExportFrequency: "PT5S" };
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 const now = () => Date.now() / 1000;
-
-const readSettings = (loop) => api(SETTINGS, { loop });
-const writeSettings = (loop, settings, keepalive) => api(SETTINGS, { loop, method: "PUT", body: settings, keepalive });
-
-/** Give a loop waits; returns the ones that it had, or null where they were these already. */
-export async function setWaits(loop, waits) {
-  const held = await readSettings(loop);
-  if (Object.entries(waits).every(([name, value]) => held[name] === value)) return null;
-  await writeSettings(loop, { ...held, ...waits });
-  return Object.fromEntries(Object.keys(waits).map((name) => [name, held[name]]));
-}
 
 /**
  * A run.
@@ -35,13 +22,13 @@ export async function setWaits(loop, waits) {
  * state: starting, running, paused, stopping, stopped or failed. sent: events that were rewarded. earned: the sum of
  * their rewards. batches: [{time, mean, low, high}]. versions: when another model version was first seen to serve.
  * latest: {request, response, reward} of the call that was answered last. busy: {status, until} while the loop asks for
- * patience. error: what ended it. settings, health: the loop's, as they were last seen. former: waits to be put back.
+ * patience. error: what ended it. settings, health: the loop's, as they were last seen.
  */
 export class Run {
   constructor(name, scenario, loop, quick) {
     Object.assign(this, { name, scenario, loop, quick });
     Object.assign(this, { state: "starting", sent: 0, earned: 0, batches: [], versions: [], latest: null, busy: null });
-    Object.assign(this, { error: null, settings: null, health: null, former: null, resumeAt: 0, inARow: 0, due: 0 });
+    Object.assign(this, { error: null, settings: null, health: null, resumeAt: 0, inARow: 0, due: 0 });
     this.batch = [];
     this.heard = new Set();
   }
@@ -64,7 +51,8 @@ export class Run {
   /** Set the waits, send until stopped or all is played, put the waits back. */
   async play() {
     try {
-      if (this.quick) this.former = await setWaits(this.loop, QUICK);
+      // One that has quick waits still from the run before keeps them for this one.
+      if (this.quick || lentLoops().some(({ loop }) => loop === this.loop)) await hasten(this.loop);
       this.settings = await readSettings(this.loop);
       if (this.state === "starting") this.state = "running";
       this.tell();
@@ -192,28 +180,9 @@ export class Run {
   }
 
   async end() {
-    try {
-      await this.putBack();
-    } catch (error) {
-      this.error ??= error;
-    }
+    await giveBack(this.loop);
     this.state = this.error ? "failed" : "stopped";
     this.tell();
-  }
-
-  /** Give the loop its own waits again; whatever else was set meanwhile stays. */
-  async putBack() {
-    const { former } = this;
-    if (former) await setWaits(this.loop, former);
-    this.former = null;
-  }
-
-  /** The same in one call, for a page that is left and hears no answer. */
-  leave() {
-    this.stop();
-    const { former } = this;
-    this.former = null;
-    if (former) writeSettings(this.loop, { ...this.settings, ...former }, true).catch(() => {});
   }
 }
 
@@ -251,4 +220,9 @@ export async function forget() {
 }
 
 // Whoever leaves must not leave a loop behind that waits for 5 s only.
-for (const name of ["pagehide", "rankloop:leave"]) addEventListener(name, () => current?.leave());
+for (const name of ["pagehide", "rankloop:leave"]) {
+  addEventListener(name, () => {
+    current?.stop();
+    putAllBack();
+  });
+}
