@@ -82,6 +82,38 @@ def test_another_loop_is_a_step_that_can_be_taken_back(open_page: OpenPage, depl
     expect(page.get_by_label("Loop", exact=True)).to_have_value("default")
 
 
+def test_what_answers_slower_than_it_is_asked_is_shown(open_page: OpenPage) -> None:
+    page = open_page("/#/setup")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    # As long as the list of events is not loaded again; and as fetch does, it ends when it is told to.
+    page.evaluate("""() => {
+      const real = fetch;
+      window.fetch = (address, options) => new Promise((resolve, reject) => {
+        const slow = String(address).includes("/v1/events?");
+        setTimeout(() => resolve(real(address, options)), slow ? 4000 : 0);
+        options?.signal?.addEventListener("abort", () => reject(options.signal.reason));
+      });
+    }""")
+
+    page.get_by_role("link", name="Events", exact=True).click()
+
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+
+
+def test_a_connection_that_hangs_is_told(open_page: OpenPage) -> None:
+    page = open_page("/#/events")
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+    page.evaluate("""() => {
+      const real = AbortSignal.timeout;
+      AbortSignal.timeout = (ms) => real.call(AbortSignal, ms / 60);
+    }""")
+
+    page.route("**/rankloop/v1/events?*", lambda _: None)  # never answered
+
+    expect(page.locator(".stale")).to_contain_text("No answer came")
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, width: int) -> None:
     page = open_page(dark=dark, width=width)

@@ -14,6 +14,9 @@ export function loopOf(path) {
   return found ? decodeURIComponent(found[1]) : "default";
 }
 
+/** A read that takes longer is not coming: the connection hangs. A file may take its time. */
+const DEADLINE_MS = 30_000;
+
 /** Where a loop's page is. */
 export const pageOf = (loop) => (loop === "default" ? "/" : `/loops/${encodeURIComponent(loop)}/`);
 
@@ -55,17 +58,20 @@ export async function api(path, options = {}) {
   else sent["Ocp-Apim-Subscription-Key"] = key;
   const isFile = body instanceof Blob;
   if (body !== undefined && !isFile) sent["Content-Type"] = "application/json";
+  const late = method === "GET" && !raw ? AbortSignal.timeout(DEADLINE_MS) : undefined;
   let response;
+  let text;
   try {
     response = await fetch(address, {
       method,
       headers: sent,
       body: body === undefined || isFile ? body : JSON.stringify(body),
-      signal,
+      signal: late && signal ? AbortSignal.any([signal, late]) : (late ?? signal),
       keepalive,
       cache: "no-store",
       redirect: "error",
     });
+    if (response.ok && !raw) text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiFailure(0, "NoAnswer", "No answer came: the deployment, or the way to it, is down.");
@@ -74,7 +80,6 @@ export async function api(path, options = {}) {
   if (response.status === 401 && token && !refused && session.access) return api(path, { ...options, refused: token });
   if (!response.ok) throw await failureOf(response);
   if (raw) return response;
-  const text = await response.text();
   return text ? JSON.parse(text) : null;
 }
 
@@ -116,7 +121,7 @@ export async function all(path, { query, most = 1000 } = {}) {
  *
  * load: async (signal) => data.
  * deps: with others it is something else, which is loaded from the start.
- * every: seconds after which it is loaded again while the page is in sight; 0 for never.
+ * every: seconds after which it is loaded again while the page is in sight, unless it still is; 0 for never.
  * Returns {data, error, loading, stale, at, reload}: `stale` says that the latest try failed and `data` is of `at`.
  */
 export function useData(load, deps, { every = 0 } = {}) {
@@ -131,6 +136,8 @@ export function useData(load, deps, { every = 0 } = {}) {
       if (!mine.signal.aborted) setHeld({ data, at: new Date(), loading: false });
     } catch (error) {
       if (!mine.signal.aborted) setHeld((was) => ({ ...was, error, loading: false, stale: was.data !== undefined }));
+    } finally {
+      if (running.current === mine) running.current = null;
     }
   }, deps);
   useEffect(() => {
@@ -140,7 +147,7 @@ export function useData(load, deps, { every = 0 } = {}) {
   }, [start]);
   useEffect(() => {
     if (!every) return undefined;
-    const timer = setInterval(() => document.hidden || start(), every * 1000);
+    const timer = setInterval(() => document.hidden || running.current || start(), every * 1000);
     return () => clearInterval(timer);
   }, [start, every]);
   return { ...held, reload: start };
