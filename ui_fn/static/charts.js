@@ -1,7 +1,7 @@
 // Turns series into charts over time, and estimates into rows of dots with whiskers.
 
 import { html, useEffect, useMemo, useRef, useState } from "/page/preact.js";
-import { number, pannable } from "/page/parts.js";
+import { number, pannable, tick } from "/page/parts.js";
 
 /* global uPlot -- it stands before this in the same module: see shared/edge/page.py. */
 
@@ -42,8 +42,8 @@ function useTheme() {
  * series: [{label, values, low, high, dash, stepped, ink}], where `low` and `high` are the ends of intervals, and what is not
  * known is null; `ink` is the number of a colour. stacked: one upon the other, each with its area; they are shares or counts then.
  * marks: [{time, label}], drawn as vertical lines. ranges: [{low, high}], drawn as horizontal bands.
- * min, max: of the value axis, where they are given. format: (value) => text; ticks: the same along the axis, where it
- * is shorter there. height: in pixels. note: below the title. titled: whether the label is shown, too.
+ * min, max: of the value axis, where they are given. format: (value) => text; ticks: (value, step) => text, the same along
+ * the axis, whose ticks are a step apart. height: in pixels. note: below the title. titled: whether the label is shown, too.
  * Drag pans, Ctrl with the wheel and + and - zoom, a double click and 0 show all, arrows pan. New data leave the span as it is.
  */
 export function TimeChart(props) {
@@ -133,7 +133,7 @@ function optionsOf(latest, { stacked, height, width }) {
     scales: { x: { time: true }, y: { range: (_, low, high) => rangeOf(low, high, min, max) } },
     axes: [
       { ...axis, values: TICKS, space: 70 },
-      { ...axis, size: 60, values: (_, values) => values.map((value) => (latest.current.ticks ?? latest.current.format)(value)) },
+      { ...axis, size: 60, values: (_, values, __, ___, step) => values.map((value) => (latest.current.ticks ?? tick)(value, step)) },
     ],
     hooks: {
       drawClear: [(plot) => drawRanges(plot, latest.current.ranges, colours.range)],

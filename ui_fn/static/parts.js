@@ -6,15 +6,35 @@ import { html, useMemo, useRef, useState } from "/page/preact.js";
 
 const NONE = "–";
 
-/** A number with so many digits that it can be told from its neighbours. */
+const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
+
+/** A number with so many digits that it can be told from its neighbours: below 1 they count from the first that is not 0. */
 export function number(value, digits = 3) {
-  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return value.toLocaleString("en");
-  return value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 10 ? digits : 1 });
+  if (isNone(value)) return NONE;
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return (value || 0).toLocaleString("en"); // never "-0"
+  if (size < 1) return value.toLocaleString("en", { maximumSignificantDigits: digits, notation: size < 1e-6 ? "scientific" : "standard" });
+  return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? digits : 1 });
 }
 
-export const percent = (value, digits = 1) =>
-  value === null || value === undefined || Number.isNaN(value) ? NONE : `${(100 * value).toFixed(digits)} %`;
+/** A share in percent; below 1 % with two digits from the first that is not 0. */
+export function percent(value, digits = 1) {
+  if (isNone(value)) return NONE;
+  const size = Math.abs(100 * value);
+  return `${size > 0 && size < 1 ? number(100 * value, 2) : (100 * value).toFixed(digits)} %`;
+}
+
+/** A value along an axis whose ticks are a step apart: with the digits that tell them apart. */
+export function tick(value, step) {
+  const isWhole = (found) => Math.abs(found - Math.round(found)) < 1e-6;
+  let digits = 0;
+  while (digits < 15 && !isWhole(step * 10 ** digits)) digits += 1;
+  // What adding up steps has left of 0 is 0.
+  return (Math.abs(value) < step / 2 ? 0 : value).toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+/** The same of a share, in percent. */
+export const percentTick = (value, step) => `${tick(100 * value, 100 * step)} %`;
 
 /** Seconds since the epoch, or an instant as the API spells it, into a Date; null for none, and for the year 1. */
 export function dateOf(value) {

@@ -54,7 +54,7 @@ function Weighed({ actions }) {
     <//>
     <${Whiskers} label=${`What each feature added for ${chosen}`} zero format=${(value) => number(value, 4)} rows=${rows} />
     <p class="muted">
-      In units of the reward. All that the model has of ${chosen} comes to ${number(score)}${Math.abs(rest) >= 0.0005 ? `; what is not shown here, to ${number(rest)}` : ""}.
+      In units of the reward. All that the model has of ${chosen} comes to ${number(score)}${Math.abs(rest) >= 0.0005 * Math.abs(score) && Math.abs(rest) > 1e-9 ? `; what is not shown here, to ${number(rest)}` : ""}.
     </p>
   `;
 }

@@ -2,7 +2,7 @@
 
 import { html, useMemo } from "/page/preact.js";
 import { api, hashOf, useData } from "/page/core.js";
-import { Choices, LEAST, Notices, Shown, Table, TimeChart, number, percent } from "/page/parts.js";
+import { Choices, LEAST, Notices, Shown, Table, TimeChart, number, percent, percentTick } from "/page/parts.js";
 import { Importances, SPANS, actionRows, rewardLines, shareLines, sinceFirst } from "/page/views/features.js";
 
 const FLAGS = {
@@ -53,7 +53,7 @@ function ActionCharts({ told, state, span }) {
   const every = told.step === 3600 ? "hour" : "day";
   return html`
     <div class="pair">
-      <${TimeChart} label=${`Share of the decisions of each ${every}`} times=${told.times} series=${shares} stacked min=${0} max=${1} format=${percent} ticks=${rough} />
+      <${TimeChart} label=${`Share of the decisions of each ${every}`} times=${told.times} series=${shares} stacked min=${0} max=${1} format=${percent} ticks=${percentTick} />
       <${TimeChart} label=${`Average reward of each ${every}${state.action ? "" : ", most shown actions"}`}
         note=${`Drawn from ${LEAST} decisions on. Choose an action in the table for its interval.`} times=${told.times} series=${rewards} />
     </div>
@@ -62,8 +62,6 @@ function ActionCharts({ told, state, span }) {
     <${Table} caption=${`Actions of the last ${span.label}: ${number(told.distinct)}`} columns=${columns(state)} rows=${rows} keyOf=${(row) => row.id} />
   `;
 }
-
-const rough = (value) => percent(value, 0);
 
 const columns = (state) => [
   { label: "Action", of: (row) => html`<${Named} id=${row.id} state=${state} />` },

@@ -2,7 +2,7 @@
 
 import { html, useMemo, useRef } from "/page/preact.js";
 import { api, hashOf, useData } from "/page/core.js";
-import { Choices, Figure, LEAST, Notices, Shown, Table, TimeChart, When, Whiskers, duration, number, percent } from "/page/parts.js";
+import { Choices, Figure, LEAST, Notices, Shown, Table, TimeChart, When, Whiskers, duration, number, percent, percentTick } from "/page/parts.js";
 import {
   SPANS, STATUSES, achievementLines, callLines, callTotals, earned, eventLines, explorationLines, joinedNote, marksOf,
   notices, rewardLines, shortName, sinceFirst, timed,
@@ -41,7 +41,6 @@ export default function Now({ loop, state }) {
   `;
 }
 
-const rough = (value) => percent(value, 0);
 const ago = (seconds) => new Date(Date.now() - 1000 * seconds).toISOString();
 
 /** The latest versions; asked for anew when another one serves, and the ones before are shown meanwhile. */
@@ -110,7 +109,7 @@ function Charts({ health, metrics, versions, span, state, at }) {
     <div class="pair">
       <${TimeChart} label="Decisions and rewards a minute" times=${read.times} series=${events} min=${0} height=${190} />
       <${TimeChart} label=${`Share of decisions that explored, over the last ${window}`}
-        times=${read.times} series=${exploration} min=${0} format=${percent} ticks=${rough} height=${190} />
+        times=${read.times} series=${exploration} min=${0} format=${percent} ticks=${percentTick} height=${190} />
       <${TimeChart} label="Calls a minute by what they were answered" times=${read.times} series=${calls} min=${0} height=${190} />
       <${Calls} metrics=${metrics} span=${span} />
     </div>
@@ -173,7 +172,7 @@ function Apprentice({ read, span, marks }) {
       `}
     <//>
     <${TimeChart} label="What the loop would have achieved of the application's reward" note="The band from 60 to 80 % is where to switch to Online mode."
-      times=${read.times} series=${lines} marks=${marks} ranges=${band} min=${0} max=${1} format=${percent} ticks=${rough} height=${220} />
+      times=${read.times} series=${lines} marks=${marks} ranges=${band} min=${0} max=${1} format=${percent} ticks=${percentTick} height=${220} />
   </section>`;
 }
 
