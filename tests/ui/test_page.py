@@ -114,6 +114,27 @@ def test_a_connection_that_hangs_is_told(open_page: OpenPage) -> None:
     expect(page.get_by_role("region", name="The newest first")).to_be_visible()
 
 
+def test_a_loop_that_cannot_be_opened_just_now_leaves_the_page_as_it_was(
+    open_page: OpenPage, deployment: Deployment
+) -> None:
+    deployment.call("POST", "loops", {"name": "page-stay"})
+    page = open_page("/#/events", expected=("ERR_FAILED",))
+    page.route("**/loops/page-stay/rankloop/v1/access", lambda route: route.abort())
+
+    page.get_by_label("Loop", exact=True).select_option("page-stay")
+
+    expect(page.get_by_role("alert")).to_contain_text("No answer came")
+    expect(page).to_have_url(f"{deployment.address}/#/events")
+    expect(page.get_by_label("Loop", exact=True)).to_have_value("default")
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+    assert not page.evaluate("document.getElementById('content').inert")
+    page.unroute("**/loops/page-stay/rankloop/v1/access")
+    page.get_by_role("button", name="Try again").click()
+    expect(page).to_have_url(f"{deployment.address}/loops/page-stay/#/events")
+    expect(page.get_by_label("Loop", exact=True)).to_have_value("page-stay")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, width: int) -> None:
     page = open_page(dark=dark, width=width)

@@ -327,6 +327,26 @@ def test_a_loop_is_made_shown_and_deleted(open_page: OpenPage, deployment: Deplo
         deployment.call("GET", "health", loop="made-here")
 
 
+def test_keys_that_are_shown_once_outlast_a_failure_right_after(
+    open_page: OpenPage, deployment: Deployment, loop: str
+) -> None:
+    page = open_page(setup(loop, "loops"), expected=("503",))
+    page.get_by_label("Name").fill("made-meanwhile")
+    refused = {"error": {"code": "ServiceUnavailable", "message": "Storage does not answer just now."}}
+    page.route(re.compile("/access$"), lambda route: route.fulfill(status=503, json=refused), times=1)
+
+    page.get_by_role("button", name="Make it").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Storage does not answer just now.")
+    keys = page.locator(".made code")
+    expect(keys).to_have_count(2)
+    shown = keys.all_inner_texts()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_label("Loop", exact=True).get_by_role("option", name="made-meanwhile")).to_have_count(1)
+    assert keys.all_inner_texts() == shown
+
+
 def test_what_is_shown_of_a_loop_acts_on_no_other(open_page: OpenPage, deployment: Deployment, loop: str) -> None:
     page = open_page(setup(loop, "loops"))
     content, chosen = page.locator("#content"), page.get_by_label("Loop", exact=True)

@@ -1,7 +1,8 @@
 // Turns a key into the page of a loop: signing in, the way from view to view, light and dark.
 
 import { html, render, useEffect, useRef, useState } from "/page/preact.js";
-import { ApiFailure, api, entra, go, guard, hashOf, leave, loopOf, pageOf, session, useHash } from "/page/core.js";
+import { ApiFailure, api, entra, go, guard, hashOf, leave, loopOf, pageOf, readHash, session, useHash } from "/page/core.js";
+import { Failure } from "/page/parts.js";
 
 const VIEWS = {
   now: "Now",
@@ -13,13 +14,16 @@ const VIEWS = {
   try: "Try it",
 };
 
+/** Answers to a sign-in that say that this key or account does not open the loop, and not that something is down. */
+const SHUT = [401, 403, 404];
+
 let show = () => {};
 /** Whether the page is opened with Entra's answer to a sign-in. */
 const arriving = Boolean(entra) && /^#(?!\/)(.*&)?state=/.test(location.hash);
 
 function Page() {
-  const [shown, setShown] = useState({ access: null, said: "", arriving });
-  show = (access, said = "") => setShown({ access, said });
+  const [shown, setShown] = useState({ access: null, said: "", failed: null, arriving });
+  show = (access, { said = "", failed = null } = {}) => setShown({ access, said, failed });
   useEffect(() => {
     if (arriving) arrive();
     const follow = () => {
@@ -34,14 +38,14 @@ function Page() {
   }, []);
   if (shown.arriving) return html`<main class="signin"><h1>Rankloop</h1><p aria-busy="true">Signing you in</p></main>`;
   if (!shown.access) return html`<${SignIn} said=${shown.said} />`;
-  return html`<${Loop} key=${shown.access.loop} access=${shown.access} />`;
+  return html`<${Loop} key=${shown.access.loop} access=${shown.access} failed=${shown.failed} />`;
 }
 
 /** Forget the key or the tokens, and ask who it is; whoever still needs them hears of that before. */
 export function signOut(said = "") {
   dispatchEvent(new Event("rankloop:leave"));
   Object.assign(session, { key: "", token: null, who: "", access: null });
-  show(null, said);
+  show(null, { said });
 }
 
 async function arrive() {
@@ -55,17 +59,35 @@ async function arrive() {
   }
 }
 
-/** Show a loop with the key that there is: another loop, or the same one after its keys or names have changed. */
+/**
+ * Show a loop with the key that there is: another loop, or the same one after its keys or names have changed. Where no
+ * answer says whether the key opens it, what was shown stays, with the failure.
+ */
 export async function open(loop) {
   // Until it is there, what is still shown is of the loop before, and must not act on this one.
   if (session.access && session.access.loop !== loop) document.getElementById("content").inert = true;
   session.loop = loop;
+  const { key, token } = session;
+  const outrun = () => session.loop !== loop || session.key !== key || session.token !== token;
   try {
-    session.access = await api("access");
-    show(session.access);
+    const access = await api("access");
+    if (outrun()) return;
+    session.access = access;
+    show(access);
   } catch (error) {
-    signOut(refused(error));
+    if (outrun()) return;
+    if (session.access && !SHUT.includes(error.status)) stay(loop, error);
+    else signOut(refused(error));
   }
+}
+
+/** Go on with the loop that was shown, since another one, or the same one anew, could not be. */
+function stay(asked, error) {
+  const { access } = session;
+  session.loop = access.loop;
+  if (loopOf(location.pathname) !== access.loop) history.replaceState(null, "", pageOf(access.loop) + location.hash);
+  document.getElementById("content").inert = false;
+  show(access, { failed: { error, asked, view: readHash().view } });
 }
 
 function SignIn({ said }) {
@@ -122,7 +144,7 @@ function refused(failure) {
   return failure.message;
 }
 
-function Loop({ access }) {
+function Loop({ access, failed }) {
   const { view, state } = useHash();
   const may = Object.fromEntries(["call", "read", "manage", "owner"].map((role) => [role, access.roles.includes(role)]));
   const name = view in VIEWS ? view : "now";
@@ -151,7 +173,10 @@ function Loop({ access }) {
         <button type="button" class="quiet" title=${session.who ? `Signed in as ${session.who}` : undefined} onClick=${() => leave(signOut)}>Sign out</button>
       </div>
     </header>
-    <main id="content" tabindex="-1"><${Shell} key=${name} name=${name} view=${{ loop: access.loop, may, state, go }} /></main>
+    <main id="content" tabindex="-1">
+      ${failed?.view === view && html`<${Failure} error=${failed.error} retry=${() => (failed.asked === access.loop ? open : switchTo)(failed.asked)} />`}
+      <${Shell} key=${name} name=${name} view=${{ loop: access.loop, may, state, go }} />
+    </main>
     <${Leaving} />
   `;
 }

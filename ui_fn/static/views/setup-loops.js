@@ -60,10 +60,11 @@ function Create({ may, changed }) {
       const made = await api("loops", { method: "POST", body: { name }, loop: "default" });
       setName("");
       setState({ made });
-      await changed();
     } catch (error) {
-      setState({ error });
+      return setState({ error });
     }
+    // Its keys are shown this once: what is asked for anew must not take them away.
+    await changed();
   };
   const typed = (event) => {
     setName(event.target.value);

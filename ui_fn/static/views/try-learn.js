@@ -132,6 +132,7 @@ function MakeScratch({ primary }) {
       await api("loops", { method: "POST", body: { name }, loop: "default" });
       await quicken(name);
       await show(name);
+      setState({});
     } catch (error) {
       setState({ error });
     }
