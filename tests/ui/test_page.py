@@ -135,6 +135,21 @@ def test_a_loop_that_cannot_be_opened_just_now_leaves_the_page_as_it_was(
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_view_that_cannot_be_drawn_says_so_and_leaves_the_others(open_page: OpenPage) -> None:
+    page = open_page("/#/setup", expected=("Cannot read properties",))
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    page.route("**/rankloop/v1/events?*", lambda route: route.fulfill(json={"events": [None]}))
+
+    page.get_by_role("link", name="Events", exact=True).click()
+
+    expect(page.get_by_role("alert")).to_contain_text("This view cannot be drawn")
+    page.get_by_role("link", name="Models", exact=True).click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    page.unroute("**/rankloop/v1/events?*")
+    page.get_by_role("link", name="Events", exact=True).click()
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])
 def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, width: int) -> None:
     page = open_page(dark=dark, width=width)

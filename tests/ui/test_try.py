@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -253,6 +255,20 @@ def test_a_call_of_ones_own_is_ranked_and_rewarded(open_page: OpenPage, deployme
     assert [one["value"] for one in told["observations"]] == [0.35]
     page.get_by_role("link", name="Its story").click()
     expect(page.get_by_role("heading", name="Ranked")).to_be_visible()
+
+
+@pytest.mark.parametrize("language", ["csharp", "curl"])
+def test_a_request_that_is_no_program_leaves_the_page_at_work(
+    open_page: OpenPage, deployment: Deployment, language: str
+) -> None:
+    page = open_page(f"/#/try?code={language}")
+    request, programs = page.get_by_label("Request"), page.get_by_role("tabpanel")
+    wrong: dict[str, dict[str, Any]] = {"csharp": {"excludedActions": "a"}, "curl": {"slots": [None]}}
+
+    request.fill(json.dumps({"actions": [{"id": "a"}], **wrong[language]}))
+    expect(programs).to_contain_text("cannot be written as a program")
+    request.fill('{"actions": [{"id": "mended", "features": [{"x": 1}]}]}')
+    expect(programs).to_contain_text("mended")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)], ids=["wide-light", "narrow-dark"])

@@ -1,6 +1,6 @@
 // Turns a key into the page of a loop: signing in, the way from view to view, light and dark.
 
-import { html, render, useEffect, useRef, useState } from "/page/preact.js";
+import { html, render, useEffect, useErrorBoundary, useRef, useState } from "/page/preact.js";
 import { ApiFailure, api, entra, go, guard, hashOf, leave, loopOf, pageOf, readHash, session, useHash } from "/page/core.js";
 import { Failure } from "/page/parts.js";
 
@@ -248,6 +248,8 @@ function Theme() {
 /** A view, once its module is there. */
 function Shell({ name, view }) {
   const [loaded, setLoaded] = useState({});
+  // What throws while it is drawn would else leave all of the page as it is, for good.
+  const [broken, draw] = useErrorBoundary((error) => console.error(error));
   useEffect(() => {
     import(`/page/views/${name}.js`).then(
       (module) => setLoaded({ View: module.default }),
@@ -256,6 +258,12 @@ function Shell({ name, view }) {
   }, [name]);
   if (loaded.failed) {
     return html`<p role="alert">This part of the page could not be loaded. <a href="" onClick=${() => location.reload()}>Reload the page.</a></p>`;
+  }
+  if (broken) {
+    return html`<div class="failure" role="alert">
+      <p><strong>This view cannot be drawn: ${String(broken.message ?? broken)}.</strong> The other views go on. If it stays so, reload the page and sign in again.</p>
+      <button type="button" class="quiet" onClick=${draw}>Draw it again</button>
+    </div>`;
   }
   if (!loaded.View) return html`<p aria-busy="true">Loading ${VIEWS[name]}</p>`;
   return html`<${loaded.View} ...${view} />`;

@@ -138,6 +138,7 @@ function Programs({ loop, request, reward, state, set }) {
     document.getElementById(`code-${next}`).focus();
   };
   const key = shown && session.key ? session.key : PLACEHOLDER;
+  const code = request && programOf(language, { endpoint: endpointOf(loop), key, request, reward });
   return html`<section class="boxed" aria-labelledby="programs">
     <h3 id="programs">The same from your application</h3>
     <p>
@@ -151,9 +152,22 @@ function Programs({ loop, request, reward, state, set }) {
       )}
     </div>
     <div role="tabpanel" id="code" aria-labelledby=${`code-${language}`}>
-      ${request
-        ? html`<${Code} label=${`${LANGUAGES[language]} program`} text=${snippet(language, { endpoint: endpointOf(loop), key, request, reward })} />`
-        : html`<p class="empty">The request above is no JSON yet.</p>`}
+      ${code
+        ? html`<${Code} label=${`${LANGUAGES[language]} program`} text=${code} />`
+        : html`<p class="empty">
+            ${request
+              ? "This request cannot be written as a program: one of its members is not what Rank takes. Send it, and the answer says which."
+              : "The request above is no JSON yet."}
+          </p>`}
     </div>
   </section>`;
+}
+
+/** A program, or null where a member of the request is of another kind than Rank takes, so that it cannot be written. */
+function programOf(language, call) {
+  try {
+    return snippet(language, call);
+  } catch {
+    return null;
+  }
 }
