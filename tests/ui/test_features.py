@@ -72,6 +72,19 @@ def test_a_feature_importance_is_begun_watched_and_shown(open_page: OpenPage, de
     assert made["status"] == "Succeeded"
 
 
+def test_an_importance_that_is_not_there_is_not_taken_for_another(open_page: OpenPage) -> None:
+    page = open_page(expected=("404",))
+    spans = dict.fromkeys(("creationTime", "startTime", "endTime"), "2026-01-01T00:00:00Z")
+    listed = {"value": [{"id": "latest", "name": "Latest", "status": "Succeeded", **spans}]}
+    page.route("**/personalizer/featureImportances?*", lambda route: route.fulfill(json=listed))
+
+    page.goto("/#/features?importance=of-last-year")
+
+    matters = page.get_by_role("region", name="Which features matter")
+    expect(matters.get_by_role("alert")).to_contain_text("of-last-year")
+    expect(matters.get_by_label("Shown")).to_have_value("of-last-year")
+
+
 def test_who_may_only_read_is_told_which_role_it_takes(open_page: OpenPage, deployment: Deployment) -> None:
     page = open_page("/#/features")
     access = {"loop": "default", "roles": ["read"], "loops": ["default"]}

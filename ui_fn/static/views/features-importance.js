@@ -21,7 +21,7 @@ export function Importances({ loop, may, state, go }) {
     <p class="muted">A model learns one half of the events; on the other half each feature is shuffled in turn. What the policy would
       lose without the feature is how much it matters.</p>
     <${Start} may=${may} started=${(id) => (listed.reload(), choose(id))} />
-    <${Shown} of=${listed} empty=${(all) => (all.length ? null : html`<p>None was computed yet. Some thousand events give a first answer: start one.</p>`)}>
+    <${Shown} of=${listed} empty=${(all) => (all.length || state.importance ? null : html`<p>None was computed yet. Some thousand events give a first answer: start one.</p>`)}>
       ${(all) => html`<${Chosen} all=${all} asked=${state.importance} may=${may} choose=${choose} reload=${listed.reload} />`}
     <//>
   </section>`;
@@ -58,18 +58,30 @@ function Start({ may, started }) {
 }
 
 function Chosen({ all, asked, may, choose, reload }) {
-  const chosen = all.find((one) => one.id === asked) ?? all.find((one) => one.status === "Succeeded") ?? all[0];
+  const listed = asked ? all.find((one) => one.id === asked) : (all.find((one) => one.status === "Succeeded") ?? all[0]);
+  const shown = listed?.id ?? asked;
   return html`
-    ${all.length > 1 &&
+    ${(all.length > 1 || !listed) &&
     html`<${Field} label="Shown">
-      <select value=${chosen.id} onChange=${(event) => choose(event.target.value)}>
+      <select value=${shown} onChange=${(event) => choose(event.target.value)}>
+        ${!listed && html`<option key=${shown} value=${shown}>${shown} · not among the latest</option>`}
         ${all.map((one) => html`<option key=${one.id} value=${one.id}>${one.name} · ${new Date(one.creationTime).toLocaleString("en-GB")} · ${one.status}</option>`)}
       </select>
     <//>`}
-    ${RUNNING.has(chosen.status)
-      ? html`<${Running} key=${chosen.id} of=${chosen} may=${may} reload=${reload} />`
-      : html`<${Report} key=${chosen.id + chosen.status} of=${chosen} />`}
+    ${listed ? html`<${One} of=${listed} may=${may} reload=${reload} />` : html`<${Older} key=${shown} id=${shown} may=${may} reload=${reload} />`}
   `;
+}
+
+/** One that the list does not reach back to, or that was never there. */
+function Older({ id, may, reload }) {
+  const found = useData((signal) => api(`personalizer/featureImportances/${encodeURIComponent(id)}`, { query: LATEST, signal }), [id]);
+  return html`<${Shown} of=${found}>${(one) => html`<${One} of=${one} may=${may} reload=${reload} />`}<//>`;
+}
+
+function One({ of, may, reload }) {
+  return RUNNING.has(of.status)
+    ? html`<${Running} key=${of.id} of=${of} may=${may} reload=${reload} />`
+    : html`<${Report} key=${of.id + of.status} of=${of} />`;
 }
 
 function Running({ of, may, reload }) {
@@ -88,7 +100,7 @@ function Running({ of, may, reload }) {
     }
   };
   const told = job.data ?? {};
-  const since = told.started ? `at work since ${new Date(told.started).toLocaleTimeString("en-GB")}` : "it waits for its turn";
+  const since = told.started ? html`at work since <${When} at=${told.started} short />` : "it waits for its turn";
   return html`<div class="empty" role="status">
     <p aria-busy="true">${of.name}: ${since}${told.pieces ? `; ${told.piecesDone} of ${told.pieces} pieces are done` : ""}.
       It takes a minute or so. ${told.error && html`<span class="warn">Tried again after: ${told.error}</span>`}</p>
