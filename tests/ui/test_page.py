@@ -135,6 +135,22 @@ def test_a_loop_that_cannot_be_opened_just_now_leaves_the_page_as_it_was(
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_time_of_another_day_is_told_with_its_date(open_page: OpenPage) -> None:
+    told = open_page().evaluate("""async () => {
+      const { html, render } = await import("/page/preact.js");
+      const { When } = await import("/page/parts.js");
+      const place = document.createElement("div");
+      const now = Date.now() / 1000;
+      return [now, now - 3 * 86400, now + 3 * 86400].map((at) => {
+        render(html`<${When} at=${at} short />`, place);
+        return place.textContent;
+      });
+    }""")
+
+    assert [bool(re.fullmatch(r"\d\d:\d\d:\d\d", one)) for one in told] == [True, False, False]
+    assert all(re.fullmatch(r"\d+ \w+ \d{4}, \d\d:\d\d:\d\d", one) for one in told[1:])
+
+
 def test_a_view_that_cannot_be_drawn_says_so_and_leaves_the_others(open_page: OpenPage) -> None:
     page = open_page("/#/setup", expected=("Cannot read properties",))
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()

@@ -43,11 +43,13 @@ export function dateOf(value) {
   return Number.isNaN(date.getTime()) || date.getUTCFullYear() < 1971 ? null : date;
 }
 
-/** An instant: in local time, with UTC beside it for whoever asks. */
+const isToday = (date) => date.toDateString() === new Date().toDateString();
+
+/** An instant: in local time, with UTC beside it for whoever asks; `short` leaves the date out where it is today's. */
 export function When({ at, short }) {
   const date = dateOf(at);
   if (!date) return NONE;
-  const told = short
+  const told = short && isToday(date)
     ? date.toLocaleTimeString("en-GB")
     : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
   return html`<time datetime=${date.toISOString()} title=${date.toISOString()}>${told}</time>`;

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useState } from "/page/preact.js";
 import { LATEST, api, hashOf, pageOf, useData } from "/page/core.js";
-import { Confirm, Failure, Figure, Shown, TimeChart, duration, lacks, number, percent, secondsOf } from "/page/parts.js";
+import { Confirm, Failure, Figure, Shown, TimeChart, When, duration, lacks, number, percent, secondsOf } from "/page/parts.js";
 import { open } from "/page/page.js";
 import { AT_ONCE, A_SECOND, begin, forget } from "/page/views/try-run.js";
 import { SCENARIOS, ceiling, uniform } from "/page/views/try-scenarios.js";
@@ -238,7 +238,7 @@ function Until({ health, quick }) {
   const at = health && learnsFrom(health);
   if (!at || !quick) return null;
   return html`<span class="warn">
-    The loop still waits for rewards of earlier events: what is sent now is learned from about ${new Date(1000 * at).toLocaleTimeString("en-GB")} on.
+    The loop still waits for rewards of earlier events: what is sent now is learned from about <${When} at=${at} short /> on.
   </span>`;
 }
 
