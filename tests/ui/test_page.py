@@ -135,6 +135,16 @@ def test_a_loop_that_cannot_be_opened_just_now_leaves_the_page_as_it_was(
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_what_is_stale_says_the_next_step(open_page: OpenPage) -> None:
+    page = open_page("/#/events", expected=("401",))
+    expect(page.get_by_role("region", name="The newest first")).to_be_visible()
+    refused = {"error": {"code": "Unauthorized", "message": "No such key."}}
+
+    page.route("**/rankloop/v1/events?*", lambda route: route.fulfill(status=401, json=refused))
+
+    expect(page.locator(".stale")).to_contain_text("No such key. The key may have been replaced: sign out,")
+
+
 def test_a_time_of_another_day_is_told_with_its_date(open_page: OpenPage) -> None:
     told = open_page().evaluate("""async () => {
       const { html, render } = await import("/page/preact.js");

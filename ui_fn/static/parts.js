@@ -78,19 +78,19 @@ export function secondsOf(text) {
 
 // -- states -----------------------------------------------------------------------------------------------------------
 
+/** What to do next after a refusal or a fault, or "" where its message says so. */
+function nextAfter({ status }) {
+  if (status === 401) return "The key may have been replaced: sign out, and in again with the new one.";
+  if (status === 403) return "Ask somebody who holds that role, or sign in with another key.";
+  if (status === 0 || status >= 500) return "Nothing was lost. Try again; if it goes on, look at the deployment's log.";
+  return "";
+}
+
 /** A refusal or a fault, and what to do next. */
 export function Failure({ error, retry }) {
   if (!error) return null;
-  const next =
-    error.status === 401
-      ? "The key may have been replaced: sign out, and in again with the new one."
-      : error.status === 403
-        ? "Ask somebody who holds that role, or sign in with another key."
-        : error.status === 0 || error.status >= 500
-          ? "Nothing was lost. Try again; if it goes on, look at the deployment's log."
-          : "";
   return html`<div class="failure" role="alert">
-    <p><strong>${error.message}</strong> ${error.target ? html`<span>(${error.target})</span>` : ""} ${next}</p>
+    <p><strong>${error.message}</strong> ${error.target ? html`<span>(${error.target})</span>` : ""} ${nextAfter(error)}</p>
     ${retry && html`<button type="button" class="quiet" onClick=${retry}>Try again</button>`}
   </div>`;
 }
@@ -111,7 +111,7 @@ export function Shown({ of, empty = () => null, children }) {
   return html`
     ${of.stale &&
     html`<div class="stale" role="status">
-      This is of ${at.toLocaleTimeString("en-GB")}: ${error.message}
+      This is of <${When} at=${at} short />: ${error.message} ${nextAfter(error)}
       <button type="button" class="quiet" onClick=${reload}>Try again</button>
     </div>`}
     ${nothing ? html`<div class="empty">${nothing}</div>` : children(data)}
