@@ -161,6 +161,24 @@ def test_a_time_of_another_day_is_told_with_its_date(open_page: OpenPage) -> Non
     assert all(re.fullmatch(r"\d+ \w+ \d{4}, \d\d:\d\d:\d\d", one) for one in told[1:])
 
 
+def test_where_there_is_no_clipboard_a_text_is_copied_by_hand(open_page: OpenPage, deployment: Deployment) -> None:
+    page = open_page("/#/setup?section=keys")
+    # As it is without https, elsewhere than on localhost.
+    page.evaluate("""() => {
+      window.clipboard = navigator.clipboard;
+      Object.defineProperty(navigator, "clipboard", { value: undefined });
+    }""")
+
+    page.get_by_role("button", name="Copy the endpoint").click()
+    expect(page.get_by_label("Press Ctrl+C")).to_be_focused()
+    assert obstacles(page) == []
+    page.keyboard.press("Control+C")
+
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    expect(page.get_by_label("Press Ctrl+C")).to_have_count(0)
+    assert page.evaluate("window.clipboard.readText()") == f"{deployment.address}/"
+
+
 def test_a_view_that_cannot_be_drawn_says_so_and_leaves_the_others(open_page: OpenPage) -> None:
     page = open_page("/#/setup", expected=("Cannot read properties",))
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()

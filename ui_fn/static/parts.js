@@ -1,6 +1,6 @@
 // Turns data into what all views are made of: numbers, states, forms, tables and figures.
 
-import { html, useMemo, useRef, useState } from "/page/preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "/page/preact.js";
 
 // -- numbers and times ------------------------------------------------------------------------------------------------
 
@@ -126,15 +126,37 @@ export function Figure({ label, value, note, tone }) {
   </div>`;
 }
 
-/** Text that can be copied with one press. */
+/** Text that can be copied with one press; with one more where the page has no clipboard, as without https, or may not. */
 export function Copy({ text, label = "Copy" }) {
   const [done, setDone] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
+  const [byHand, setByHand] = useState(false);
+  const copied = () => {
+    setByHand(false);
     setDone(true);
     setTimeout(() => setDone(false), 1500);
   };
-  return html`<button type="button" class="quiet copy" onClick=${copy} aria-live="polite">${done ? "Copied" : label}</button>`;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copied();
+    } catch {
+      setByHand(true);
+    }
+  };
+  return html`<button type="button" class="quiet copy" onClick=${copy} aria-live="polite">${done ? "Copied" : label}</button>
+    ${byHand && html`<${Selected} text=${text} copied=${copied} left=${() => setByHand(false)} />`}`;
+}
+
+/** Text that stands selected, for the keyboard to copy. */
+function Selected({ text, copied, left }) {
+  const field = useRef(null);
+  useEffect(() => field.current.select(), []);
+  // Not before it is copied, which the field would be gone for.
+  const later = () => setTimeout(copied);
+  return html`<label class="selected">
+    Press Ctrl+C, or ⌘C on a Mac
+    <textarea ref=${field} class="mono" rows="1" readonly onCopy=${later} onBlur=${left}>${text}</textarea>
+  </label>`;
 }
 
 /** A block of code or JSON, with a button that copies it. */
