@@ -110,6 +110,17 @@ def test_programs_run_as_they_are_printed(open_page: OpenPage, deployment: Deplo
         assert told["decision"]["ranking"][0]["id"] in printed
 
 
+def test_curl_encodes_an_id_of_ones_own(open_page: OpenPage, deployment: Deployment) -> None:
+    key = make(deployment, "try-own-id")
+    page = open_page("/loops/try-own-id/#/try?code=curl", key=key)
+    page.get_by_label("Request").fill(json.dumps({**NASTY, "eventId": "it's my own/\u00e9"}))
+
+    ran(COMMANDS["curl"], program(page, "curl", key))
+
+    (told,) = deployment.call("GET", "events/it's%20my%20own%2F%C3%A9", loop="try-own-id")["events"]
+    assert [one["value"] for one in told["observations"]] == [1]
+
+
 def test_programs_of_several_slots_run_too(open_page: OpenPage, deployment: Deployment) -> None:
     key = make(deployment, "try-slots")
     deployment.decide_slots("try-slots")

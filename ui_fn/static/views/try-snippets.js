@@ -63,6 +63,8 @@ console.log("Rewarded", ranked.eventId);
 
 function curl({ endpoint, key, request, reward, several }) {
   const base = `${endpoint}personalizer/v1.1-preview.3/${several ? "multislot/" : ""}`;
+  // The service's own ids need no encoding; how one's own is encoded is known here, and no shell has it at hand.
+  const own = request.eventId && encodeURIComponent(request.eventId);
   return `ENDPOINT=${quoted(base)}
 KEY=${quoted(key)}
 
@@ -73,7 +75,7 @@ JSON
 )
 echo "$RANKED"
 
-EVENT=$(printf '%s' "$RANKED" | sed 's/.*"eventId":"\\([^"]*\\)".*/\\1/')
+${own ? `EVENT=${quoted(own)} # the id, percent-encoded` : `EVENT=$(printf '%s' "$RANKED" | sed 's/.*"eventId":"\\([^"]*\\)".*/\\1/')`}
 curl -sS --fail-with-body "\${ENDPOINT}events/$EVENT/reward" -H "Ocp-Apim-Subscription-Key: $KEY" \\
   -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(reward))} && echo "Rewarded $EVENT"
 `;
