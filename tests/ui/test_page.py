@@ -71,6 +71,15 @@ def test_a_loops_key_opens_its_page_alone(open_page: OpenPage, deployment: Deplo
     expect(other.get_by_role("alert")).to_contain_text("no key of this loop")
 
 
+def test_an_address_is_read_as_the_host_reads_it(open_page: OpenPage, deployment: Deployment) -> None:
+    made = deployment.call("POST", "loops", {"name": "page-capital"})
+
+    page = open_page("/Loops/page-capital/#/now", key=made["keys"]["key1"])
+    expect(page.locator(".loop")).to_have_text("page-capital")
+    none = open_page("/loops/%zz/#/now", expected=("404",))
+    expect(none.get_by_role("alert")).to_contain_text("See the address of this page.")
+
+
 def test_another_loop_is_a_step_that_can_be_taken_back(open_page: OpenPage, deployment: Deployment) -> None:
     deployment.call("POST", "loops", {"name": "page-switch"})
     page = open_page("/#/setup")

@@ -10,8 +10,14 @@ export const entra = document.querySelector('meta[name="entra"]')?.dataset;
 
 /** The loop that the page's own address names; the default one has the deployment's address. */
 export function loopOf(path) {
-  const found = /^\/loops\/([^/]+)/.exec(path);
-  return found ? decodeURIComponent(found[1]) : "default";
+  // The host's routes do not tell capitals apart, but in the names of loops.
+  const found = /^\/loops\/([^/]+)/i.exec(path);
+  if (!found) return "default";
+  try {
+    return decodeURIComponent(found[1]);
+  } catch {
+    return found[1]; // no loop's name, as the API then says
+  }
 }
 
 /** A read that takes longer is not coming: the connection hangs. A file may take its time. */
