@@ -211,6 +211,7 @@ def test_every_view_opens_without_obstacles(open_page: OpenPage, dark: bool, wid
         page.get_by_role("link", name=name, exact=True).click()
         expect(page.get_by_role("link", name=name, exact=True)).to_have_attribute("aria-current", "page")
         settled(page)
+        expect(page.locator("main h1")).to_have_count(1)
         assert obstacles(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is cut off"
 
@@ -243,5 +244,5 @@ def test_a_keyboard_is_enough_to_go_from_view_to_view(open_page: OpenPage) -> No
 
 def settled(page: Page) -> None:
     """Wait until nothing is loading."""
-    expect(page.locator("main h2").first).to_be_visible()
+    expect(page.locator("main h1").first).to_be_visible()
     expect(page.locator("main [aria-busy=true]")).to_have_count(0)

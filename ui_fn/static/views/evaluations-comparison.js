@@ -39,7 +39,7 @@ export function Comparison(view) {
   const apply = (row) => html`<${Apply} row=${row} online=${online} own=${own.data} onApplied=${() => setApplied(applied + 1)} ...${view} />`;
   return html`<section aria-label="Comparison">
     <${Renewal} loop=${loop} may=${view.may} expected=${applied} />
-    <h3>What each policy would have earned</h3>
+    <h2>What each policy would have earned</h2>
     <${Choice} report=${report} choice=${choice} set=${set} />
     <${Whiskers} label="Average reward of an event, with its 95 % interval" rows=${rows.map((row) => whisker(row, report))} reference=${online?.shown.value} />
     <p class="muted">

@@ -20,7 +20,7 @@ export function Course({ loop, report, state, go }) {
   const turn = (name) => (event) =>
     set({ shown: JSON.stringify(event.target.checked ? [...shown, name] : shown.filter((one) => one !== name)) });
   return html`<section aria-label="Over time">
-    <h3>Over time</h3>
+    <h2>Over time</h2>
     <div class="filters">
       <${Field} label="Average reward">
         <select value=${minutes} onChange=${(event) => set({ bins: event.target.value })}>

@@ -53,7 +53,7 @@ function Head({ report, may, go }) {
   const events = report.policies[0]?.slots[0]?.whole.events;
   return html`
     <div class="head">
-      <h2>${report.name || report.id} <${Status} of=${report.status} /></h2>
+      <h1>${report.name || report.id} <${Status} of=${report.status} /></h1>
       <div class="buttons">
         ${!runs(report.status) && html`<button type="button" class="quiet" onClick=${file}>Download</button>`}
         <${Confirm} label="Delete" danger title=${`Delete ${report.name || report.id}?`} yes="Delete" act=${remove} disabled=${lacks(may, "manage")}>

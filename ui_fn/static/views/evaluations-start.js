@@ -15,7 +15,7 @@ export function Start(view) {
   const held = useData(load, [view.loop]);
   return html`<div>
     <p><a href=${hashOf("evaluations")}>← All evaluations</a></p>
-    <h2>New evaluation</h2>
+    <h1>New evaluation</h1>
     <${Shown} of=${held} empty=${({ log }) => !log && nothing}>
       ${({ log, policy }) => html`<${Form} log=${log} own=${policy.arguments} ...${view} />`}
     <//>

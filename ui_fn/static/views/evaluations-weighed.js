@@ -21,7 +21,7 @@ export function Weighed({ loop, id }) {
   const held = useData(load, [loop, id], { every: running ? SECONDS : 0 });
   if (held.data === null || (held.data === undefined && !held.error)) return null;
   return html`<section aria-label="Features">
-    <h3>How much each feature matters</h3>
+    <h2>How much each feature matters</h2>
     <${Shown} of=${held} empty=${emptyOf}>${(report) => html`<${Bars} of=${report} />`}<//>
   </section>`;
 }

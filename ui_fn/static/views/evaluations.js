@@ -17,7 +17,7 @@ export default function Evaluations(view) {
   const refused = lacks(may, "manage");
   return html`
     <div class="head">
-      <h2>Evaluations</h2>
+      <h1>Evaluations</h1>
       <button type="button" disabled=${Boolean(refused)} title=${refused || undefined} onClick=${() => go("evaluations", { show: "new" })}>
         New evaluation
       </button>

@@ -43,7 +43,7 @@ export function Drawn({ slot, draw, seed }) {
   const had = draw !== null && draw !== undefined && drawn;
   const shown = steps.filter((step, index) => index < SHOWN || step.drawn);
   return html`<div class="draw">
-    ${id && html`<h5>${id}</h5>`}
+    ${id && html`<h4>${id}</h4>`}
     ${!drawn && html`<p class="muted">Earlier slots had taken all actions that it admits.</p>`}
     ${had &&
     html`<p>

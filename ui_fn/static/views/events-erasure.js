@@ -27,7 +27,7 @@ export function Erase({ id, may, erased }) {
 export function Erasing({ id }) {
   const record = useData((signal) => api(`erasures/${encodeURIComponent(id)}`, { signal }), [id], { every: LOOKED_SECONDS });
   return html`<section class="boxed" aria-label="Erasure">
-    <h3>Erasure</h3>
+    <h2>Erasure</h2>
     <${Shown} of=${record}>${(found) => html`<${Progress} record=${found} />`}<//>
   </section>`;
 }

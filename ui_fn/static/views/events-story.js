@@ -68,7 +68,7 @@ function Told({ event, id }) {
   const slots = decision.slots ?? [{ ranking: decision.ranking, excluded: decision.excluded }];
   const nothingDrawn = ranked.holdback || ranked.mode === "LoggingOnly";
   return html`<article class="story" aria-label=${`Ranked ${ranked.time}`}>
-    <h3>Ranked <${When} at=${ranked.time} /></h3>
+    <h2>Ranked <${When} at=${ranked.time} /></h2>
     <p><span class=${tone}>${state}</span> · <span class="mono">${event.eventId}</span> <${Copy} text=${event.eventId} label="Copy the id" /></p>
     <div class="figures">
       ${slots.map(({ id: slot, ranking }) => html`<${Figure} key=${slot} label=${slot ? `Drawn for ${slot}` : "Drawn"}
@@ -80,16 +80,16 @@ function Told({ event, id }) {
       <${Figure} label="The same once more" value=${sameness(replay)} tone=${replay.same ? "good" : replay.same === false ? "bad" : ""} />
     </div>
     <div class="columns">
-      <section><h4>What happened</h4><${Timeline} event=${event} id=${id} /></section>
+      <section><h3>What happened</h3><${Timeline} event=${event} id=${id} /></section>
       <section>
-        <h4>The draw</h4>
+        <h3>The draw</h3>
         ${nothingDrawn && html`<p class="muted">${ranked.holdback
           ? "Held back from the model for comparison: the baseline was taken, and nothing was drawn."
           : "The loop only logs: the baseline was taken, and nothing was drawn."}</p>`}
         ${slots.map((slot, n) => html`<${Drawn} key=${slot.id} slot=${slot} draw=${nothingDrawn ? null : ranked.draws?.[n]} seed=${ranked.seeds[n]} />`)}
       </section>
     </div>
-    <section><h4>The same decision once more</h4><${Replay} replay=${replay} /></section>
+    <section><h3>The same decision once more</h3><${Replay} replay=${replay} /></section>
     <${Explanation} id=${id} time=${ranked.time} />
   </article>`;
 }

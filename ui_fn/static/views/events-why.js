@@ -10,7 +10,7 @@ const SHOWN = 12;
 export function Explanation({ id, time }) {
   const [asked, setAsked] = useState(false);
   return html`<section>
-    <h4>Why</h4>
+    <h3>Why</h3>
     ${asked
       ? html`<${Explained} id=${id} time=${time} />`
       : html`<p>

@@ -12,7 +12,7 @@ const KINDS = { rank: "Rank", reward: "Reward", activate: "Activation" };
 /** The list, or with `state.id` the story of that event; `state.erasure` is one that was asked for here. */
 export default function Events({ may, state, go }) {
   return html`
-    <h2>Events</h2>
+    <h1>Events</h1>
     <${Find} id=${state.id} go=${go} />
     ${state.erasure && html`<${Erasing} id=${state.erasure} key=${state.erasure} />`}
     ${state.id ? html`<${Story} id=${state.id} may=${may} go=${go} erased=${Boolean(state.erasure)} key=${state.id} />` : html`<${Latest} />`}
@@ -45,7 +45,7 @@ function Latest() {
   const latest = useData((signal) => api("events", { query: { limit: 50 }, signal }), [], { every: live ? KEPT_UP_SECONDS : 0 });
   return html`<section>
     <div class="head">
-      <h3>The latest calls</h3>
+      <h2>The latest calls</h2>
       <label><input type="checkbox" role="switch" checked=${live} onChange=${(event) => setLive(event.target.checked)} /> Keep up</label>
     </div>
     <${Shown} of=${latest} empty=${nothing}>${({ events }) => html`<${Calls} calls=${events} />`}<//>

@@ -30,7 +30,7 @@ function Model({ loop, may, reload }) {
     await again();
   };
   return html`<section class="boxed" aria-label="Model file">
-    <h3>Model</h3>
+    <h2>Model</h2>
     <${Shown} of=${held}>
       ${(of) => html`<p class="muted">First made <${When} at=${of.creationTime} />; the one that serves <${When} at=${of.lastModifiedTime} />.</p>`}
     <//>
@@ -79,7 +79,7 @@ function Export({ label, query, name }) {
 function Settings({ loop, may }) {
   const held = useData((signal) => api(POLICY, { query: LATEST, signal }), [loop]);
   return html`<section class="boxed" aria-label="Learning settings">
-    <h3>Learning settings</h3>
+    <h2>Learning settings</h2>
     <${Shown} of=${held}>${(policy) => html`<${Policy} policy=${policy} may=${may} reload=${held.reload} />`}<//>
   </section>`;
 }

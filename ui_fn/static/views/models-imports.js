@@ -10,7 +10,7 @@ const FORMATS = { dsjson: "dsjson, Personalizer's", csv: "CSV", parquet: "Parque
 export function Imports({ loop, may }) {
   const held = useData((signal) => api("imports", { signal }), [loop]);
   return html`<section aria-label="Past decisions">
-    <h3>Past decisions</h3>
+    <h2>Past decisions</h2>
     <p class="muted">A loop learns them before its own log, so that it does not begin with nothing. A new model is made whenever they change.</p>
     <${Shown} of=${held}>
       ${({ value }) =>

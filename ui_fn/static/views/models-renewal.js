@@ -52,7 +52,7 @@ function Told({ job, may, reload }) {
     await reload();
   };
   return html`<section class="notice" aria-label="New model">
-    <h3>A new model is being made</h3>
+    <h2>A new model is being made</h2>
     ${job.cause && html`<p>Since ${job.cause}.</p>`}
     <progress value=${job.piecesDone} max=${job.pieces} aria-label="Pieces learned" />
     <p role="status">

@@ -13,7 +13,7 @@ export function Version(view) {
     <p><a href=${hashOf("models")}>← All versions</a></p>
     <${Shown} of=${held}>
       ${(of) => html`
-        <div class="head"><h2>Version <span class="mono">${shortOf(of.version)}</span> <${Tags} of=${of} /></h2></div>
+        <div class="head"><h1>Version <span class="mono">${shortOf(of.version)}</span> <${Tags} of=${of} /></h1></div>
         ${of.heldBack && html`<p class="bad">It was held back when it was made: ${of.heldBack}</p>`}
         <${Steps} of=${of} reload=${held.reload} ...${view} />
         <${Facts} of=${of} />
@@ -83,7 +83,7 @@ function Difference({ of, listed, state, go }) {
   const choose = (event) => go("models", { ...state, with: event.target.value }, { replace: true });
   const names = [...new Set([other, ...listed.map((one) => one.version)])].filter((name) => name && name !== of.version);
   return html`<section aria-label="Difference">
-    <h3>How it differs</h3>
+    <h2>How it differs</h2>
     <${Field} label="From version">
       <select value=${other ?? ""} onChange=${choose}>
         ${!other && html`<option value="">choose one</option>`}

@@ -17,7 +17,7 @@ export default function Models(view) {
   const held = useData((signal) => load(pages, signal), [loop, pages], { every: 15 });
   if (state.version) return html`<${Version} key=${state.version} listed=${held.data?.value ?? []} relist=${held.reload} ...${view} />`;
   return html`<div>
-    <h2>Models</h2>
+    <h1>Models</h1>
     <${Renewal} loop=${loop} may=${may} onEnd=${held.reload} />
     <${Shown} of=${held} empty=${({ value }) => value.length === 0 && nothing}>
       ${({ value, more }) => html`

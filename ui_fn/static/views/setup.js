@@ -45,7 +45,7 @@ export default function Setup({ loop, may, state }) {
   const sections = useRef(null);
   useEffect(() => sections.current.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" }), [name]);
   const setDraft = (draft) => setDrafts((was) => ({ ...was, [name]: draft }));
-  return html`<div class="setup">
+  return html`<h1 class="unseen">Setup</h1><div class="setup">
     <nav aria-label="Sections of the setup" ref=${sections}>
       <ul>
         ${Object.entries(SECTIONS).map(

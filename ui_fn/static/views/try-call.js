@@ -25,7 +25,7 @@ export function OneCall({ loop, may, several, run, state, set }) {
   const answer = own === null ? latest : sent;
   return html`
     <section class="boxed call" aria-labelledby="one-call">
-      <h3 id="one-call">One call</h3>
+      <h2 id="one-call">One call</h2>
       <p class="muted">
         ${own === null
           ? latest
@@ -42,7 +42,7 @@ export function OneCall({ loop, may, several, run, state, set }) {
           <${Send} loop=${loop} may=${may} several=${several} request=${request} done=${(response) => { setOwn(text); setSent({ request, response }); }} />
         </div>
         <div>
-          <h4>Response</h4>
+          <h3>Response</h3>
           ${answer ? html`<${Code} label="Response" text=${written(answer.response)} />` : html`<p class="empty">The answer stands here.</p>`}
           ${answer && own !== null && html`<${Rewarding} key=${answer.response.eventId} answer=${answer} may=${may} several=${several} value=${reward} setValue=${setReward} />`}
           ${answer && own === null && html`<p>Rewarded with <strong>${number(answer.reward)}</strong>. <${ToStory} id=${answer.response.eventId} /></p>`}
@@ -140,7 +140,7 @@ function Programs({ loop, request, reward, state, set }) {
   const key = shown && session.key ? session.key : PLACEHOLDER;
   const code = request && programOf(language, { endpoint: endpointOf(loop), key, request, reward });
   return html`<section class="boxed" aria-labelledby="programs">
-    <h3 id="programs">The same from your application</h3>
+    <h2 id="programs">The same from your application</h2>
     <p>
       The loop's endpoint is <code class="mono">${endpointOf(loop)}</code>.
       ${session.key && html` <label><input type="checkbox" checked=${shown} onChange=${(event) => setShown(event.target.checked)} /> Show my key in the code</label>`}

@@ -17,7 +17,7 @@ export function Learning({ loop, may, several, run, state, set }) {
   const mine = run?.loop === loop ? run : null;
   const left = useLent().filter((one) => one.error);
   return html`<section class="boxed" aria-labelledby="learn">
-    <h3 id="learn">Watch it learn</h3>
+    <h2 id="learn">Watch it learn</h2>
     ${left.map((one) => html`<${StillQuick} key=${one.loop} of=${one} />`)}
     ${several
       ? html`<p>

@@ -13,7 +13,7 @@ export default function Try({ loop, may, state, go }) {
   const kind = useData((signal) => api("personalizer/v1.0/configurations/policy", { signal }), [loop]);
   const set = (changes) => go("try", { ...state, ...changes }, { replace: true });
   return html`
-    <h2>Try it</h2>
+    <h1>Try it</h1>
     <${Shown} of=${kind}>
       ${(policy) => {
         const several = policy.arguments.includes("--ccb_explore_adf");
