@@ -85,10 +85,9 @@ class Examiner:
         if now < (due := self._due.get(loop_id, 0.0)):
             return due
         held, etag = await examined.load(self._blobs, loop_id)
-        if (due := _due(held)) > now:
-            again = due
-        else:
-            checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
+        checkpoint, _ = await checkpoints.load(self._blobs, loop_id)
+        again = _left(held, checkpoint)
+        if _due(held) <= now:
             written, _ = await hours.load(self._blobs, loop_id)
             pointer, _ = await pointers.read(self._blobs, loop_id)
             found = await self._examine(loop_id, held.less(checkpoint.since, checkpoint.generation), checkpoint, until)
@@ -103,10 +102,9 @@ class Examiner:
             # That the model stands still is told as `model.late`, and here nobody knows when its next one is due.
             amiss = findings(msgspec.structs.replace(found, standing=None), trained, now, 0.0)
             self._counters.worst("health.findings", sum(one.severity != "info" for one in amiss))
-            again = math.inf if found.through >= checkpoint.watermark else _due(found)
             try:
                 await examined.save(self._blobs, loop_id, found, etag)
-                held = found
+                held, again = found, _left(found, checkpoint)
             except Conflict:
                 self._counters.add("examine.rivals")
                 again = now  # whoever has moved it may have examined less, or an erasure has made it void
@@ -132,6 +130,12 @@ class Examiner:
 
 def _due(held: Examined) -> float:
     return held.at + (WHILE_YOUNG if held.totals.joined < YOUNG else EVERY)
+
+
+def _left(held: Examined, checkpoint: Checkpoint) -> float:
+    """When to examine the rest of what is joined; never where there is none, whoever has examined it."""
+    done = held.generation == checkpoint.generation and held.through >= checkpoint.watermark
+    return math.inf if done else _due(held)
 
 
 def _totals(checkpoint: Checkpoint, written: hours.Progress) -> Totals:

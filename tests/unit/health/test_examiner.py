@@ -96,6 +96,15 @@ async def test_a_run_that_comes_too_soon_says_when_to_look_again(log: Log) -> No
     assert await log.examiner.run(LOOP, NOW + 2 * WHILE_YOUNG, math.inf) == math.inf
 
 
+async def test_nothing_is_left_of_what_somebody_has_just_examined(log: Log) -> None:
+    await log.join(T0)
+    assert await log.examiner.run(LOOP, NOW, math.inf) == math.inf
+
+    assert await Examiner(log.blobs, log.counters).run(LOOP, NOW + 1, math.inf) == math.inf
+    await log.mark(generation=1)  # an erasure has made it void
+    assert await Examiner(log.blobs, log.counters).run(LOOP, NOW + 1, math.inf) == NOW + WHILE_YOUNG
+
+
 async def test_a_young_loop_is_examined_sooner(log: Log) -> None:
     await log.join(T0, events=1)
     await log.run()
