@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.ui.conftest import NARROW, WIDE, OpenPage, assert_clear, sign_in_to_read
 from tests.ui.deployment import Deployment, until
+from tests.ui.written import written
 
 LOOP, SLOTS = "page-acts", "page-slots"
 EVENTS: Final = 300
@@ -118,7 +119,7 @@ def test_a_link_holds_what_is_looked_at(open_page: OpenPage, acts: Deployment) -
     estimates = next(one for one in report["policies"] if one["name"] == "faster")["slots"][0]["judged"]
     expect(page.get_by_label("Estimate")).to_have_value("dr")
     expect(row(page, "faster")).to_contain_text(
-        f"{told(estimates['dr']['low'], 3)} … {told(estimates['dr']['high'], 3)}"
+        f"{written(estimates['dr']['low'], 3)} … {written(estimates['dr']['high'], 3)}"
     )
 
     page.get_by_label("Estimate").select_option("conservative")
@@ -179,7 +180,7 @@ def test_runs_of_auto_optimisation_stand_beside_the_baseline(open_page: OpenPage
         next(one for one in report["policies"] if one["policySource"] == source)["slots"][0]["judged"]["snips"]["value"]
         for source in ("Online", "Baseline")
     )
-    expect(run).to_contain_text(f"{100 * online / baseline:.0f} %")
+    expect(run).to_contain_text(f"{written(100 * online / baseline, 0)} %")
     expect(page.get_by_role("link", name="Change this in Setup")).to_have_attribute("href", "#/setup")
 
 
@@ -205,9 +206,9 @@ def test_slots_are_judged_one_by_one(open_page: OpenPage, deployment: Deployment
 
     page = open_page(f"/loops/{SLOTS}/#/evaluations?id=slotted")
     assert online["top"] != online[""]
-    expect(row(page, "online")).to_contain_text(told(online[""], 4))
+    expect(row(page, "online")).to_contain_text(written(online[""], 4))
     page.get_by_role("combobox", name=re.compile("^Slot")).select_option("top")
-    expect(row(page, "online")).to_contain_text(told(online["top"], 4))
+    expect(row(page, "online")).to_contain_text(written(online["top"], 4))
     assert "slot=top" in page.url
 
 
@@ -269,11 +270,6 @@ def row(page: Page, name: str) -> Any:
     """The row of a policy in the table."""
     table = page.get_by_role("table", name="Policies")
     return table.get_by_role("row").filter(has=page.get_by_role("cell", name=name, exact=True))
-
-
-def told(value: float, digits: int) -> str:
-    """A number as the page writes it."""
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
 
 
 def report_of(deployment: Deployment, page: Page) -> Any:

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.ui.conftest import EVENTS, NARROW, WIDE, OpenPage, obstacles
 from tests.ui.deployment import Deployment, until
+from tests.ui.written import written
 
 CONFIGURATION = "personalizer/v1.1-preview.3/configurations/service"
 
@@ -27,7 +28,7 @@ def test_it_tells_what_was_earned_by_whom(open_page: OpenPage, deployment: Deplo
     events, rewards = sum(series["events"]), sum(series["rewards"])
     assert events >= EVENTS
     policies = page.get_by_role("table", name="Average reward over the last 2 h")
-    expect(policies.get_by_role("row", name="This loop")).to_contain_text(f"{rewards / events:.3f}".rstrip("0"))
+    expect(policies.get_by_role("row", name="This loop")).to_contain_text(written(rewards / events, 3))
     expect(policies.get_by_role("row", name="Baseline, estimated")).to_be_visible()
     assert f"{events:,}" in shown(page, "Decisions")
     expect(page.get_by_role("img", name="Share of decisions that explored")).to_be_visible()
