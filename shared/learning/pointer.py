@@ -146,8 +146,7 @@ class Pointer:
 
 
 def _with(version: Version, name: str) -> Version:
-    left_out = version.left_out
-    return _replace(version, left_out=left_out and tuple(other for other in left_out if other != name))
+    return _replace(version, left_out=version.left_out and tuple(one for one in version.left_out if one != name))
 
 
 def _since(again: dict[str, float], since: float) -> dict[str, float]:

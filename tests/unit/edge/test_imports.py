@@ -109,7 +109,8 @@ async def test_a_file_that_is_sent_again_before_it_is_answered_is_one_import(
 ) -> None:
     made: list[dict[str, Any]] = []
 
-    async def run(file: convert.File) -> convert.Converted:
+    async def run(file: convert.File, patience: float) -> convert.Converted:
+        assert patience > 0
         if not asked:
             asked.append(file)
             served.app.trying = asyncio.Lock()  # as another instance has one of its own

@@ -191,7 +191,7 @@ LONG = "x" * 257
 @pytest.mark.parametrize(
     ("body", "code", "target", "problem"),
     [
-        (request(3, {"id": "s0"}), "BadRequest", "slots[0]", "baselineAction"),
+        (request(3, {"id": "s0"}), "BadRequest", "slots[0].baselineAction", "is required"),
         (request(3, {"id": "s0", "baselineAction": None}), "BadRequest", "slots[0].baselineAction", "str"),
         (request(3, slot(0), slot(1, baseline=9)), "InvalidRankRequest", "slots[1].baselineAction", "'a9' is none"),
         (request(3, slot(0, 0)), "InvalidRankRequest", "slots[0].baselineAction", "excludedActions"),
