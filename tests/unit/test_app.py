@@ -141,12 +141,17 @@ async def test_an_event_becomes_a_model_that_serves(world: World) -> None:
     assert max(entry["probability"] for entry in ranking) == pytest.approx(0.8666667)
 
 
+async def three_loops(app: App) -> set[str]:
+    """The ids of the default loop and of two new ones."""
+    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
+    return {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+
+
 async def test_a_run_that_takes_long_leaves_the_other_loops_to_the_next_ones(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = world.instance()
-    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
-    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    ids = await three_loops(app)
     began: list[str] = []
 
     async def train(note: activity.Note, grown: object) -> None:
@@ -206,8 +211,7 @@ async def test_a_join_that_takes_long_leaves_the_other_loops_to_the_next_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = world.instance()
-    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
-    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    ids = await three_loops(app)
     joined: list[str] = []
 
     async def run(rules: LoopRules, spans: object, now: float, until: float) -> int:
@@ -365,8 +369,7 @@ async def test_examinations_that_take_long_leave_the_other_loops_to_the_next_run
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = world.instance()
-    others = [(await app.loops.create(name))[0] for name in ("a", "b")]
-    ids = {(await app.loops.named(DEFAULT)).id, *(loop.id for loop in others)}
+    ids = await three_loops(app)
     began: list[str] = []
 
     async def run(loop_id: str, now: float, until: float) -> float:
