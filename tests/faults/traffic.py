@@ -248,8 +248,6 @@ class Traffic(threading.Thread):
             name, loops = f"spare{self.rounds}", "/rankloop/v1/loops"
             for _ in range(_TRIES):
                 made = await self._send("POST", loops, {"name": name}, (201, 409, 503))
-                if made.status == 201:
-                    self.spares.add(orjson.loads(made.body)["id"])
                 if made.status in (201, 409):
                     break
             rank = {"actions": [{"id": a, "features": [{"is": a}]} for a in "ab"]}
@@ -257,6 +255,9 @@ class Traffic(threading.Thread):
             gone = _Answer()
             while gone.status not in (204, 404) and not (self._stop_now.is_set() and not self.addresses()):
                 gone = await self._send("DELETE", f"{loops}/{name}", None, (204, 404, 503))
+            # Else the traffic ended with the last instance, and the loop may stand as it was.
+            if made.status == 201 and gone.status in (204, 404):
+                self.spares.add(orjson.loads(made.body)["id"])
 
     async def _send(
         self, method: str, path: str, body: Any, allowed: tuple[int, ...], headers: Mapping[str, str] | None = None
