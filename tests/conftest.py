@@ -8,6 +8,7 @@ import pytest
 
 from localhost.azurite import Azurite
 
+_UNIT = Path(__file__).parent / "unit"
 _TOLD = "told"
 """The property of a report that holds what its test has told."""
 
@@ -60,6 +61,28 @@ def tell(capsys: pytest.CaptureFixture[str], record_property: Callable[[str, obj
     return say
 
 
+class Failures:
+    """Says at once what has failed: a run that is cut off comes to no summary."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the whole failure of one step of a test."""
+        if report.failed:
+            self._reporter.write_line(f"\n{report.nodeid} failed ({report.when}):\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of failures where there is a terminal; where there is none, a process of several counts coverage once."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Failures(config.pluginmanager.get_plugin("terminalreporter")))
+    elif (cov := config.pluginmanager.get_plugin("_cov")) and cov.cov_controller:
+        # pytest-cov begins twice in such a process. The first count is thrown away, but would go on under `no_cover`.
+        cov.cov_controller.cov.stop()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests of other processes have told."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
@@ -77,8 +100,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test an id of its own: of several with the same, only one would run where there are two processes."""
+    """Give each test an id of its own: of several with the same, only one would run where there are two processes.
+
+    Coverage is that of the unit tests, but for the longest of them (no_cover): counting doubles what a test takes.
+    """
     for item in items:
+        if not item.path.is_relative_to(_UNIT):
+            item.add_marker("no_cover")
         label = getattr(item, "operation_label", None)  # of a test that is made of an OpenAPI description
         if label and not item.nodeid.endswith(item.name):
             item._id = item.id.with_params(label)

@@ -103,6 +103,7 @@ async def arrivals(world: World, loop_id: str) -> None:
     await idle(world)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("meanwhile", "prune"), [(timers, False), (timers, True), (arrivals, True)])
 async def test_what_was_acknowledged_before_is_in_the_copy_once_with_its_rewards(
     meanwhile: Meanwhile, prune: bool
@@ -150,6 +151,7 @@ async def test_a_copy_is_the_same_deployment() -> None:
     assert deployment["settings"][loop_id] == (await blob_of(twin, settings.path(loop_id))).etag
 
 
+@pytest.mark.no_cover
 async def test_what_is_erased_meanwhile_is_in_no_copy() -> None:
     """Asked for, or asked for and done, before the n-th call of the copy, for every n."""
     records = history(4, 8)

@@ -159,6 +159,7 @@ def test_nothing_else_is_found(name: str) -> None:
     assert codes - {WRONG[name].code} <= also.get(name, set())
 
 
+@pytest.mark.no_cover
 def test_healthy_logs_raise_no_alarms() -> None:
     # Half of them with two slots, whose epsilon is what uniform draws come to.
     def two_slots(line: Line, rng: random.Random, n: int) -> None:

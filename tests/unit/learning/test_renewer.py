@@ -434,6 +434,7 @@ async def test_others_go_on_from_each_other_and_are_one_run_bit_for_bit(large: W
     assert (await large.job()).events == 60
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("merges", [True, False])
 @pytest.mark.parametrize("after", [False, True])
 async def test_whoever_is_killed_costs_a_piece_and_nothing_else(

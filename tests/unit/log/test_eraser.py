@@ -527,6 +527,7 @@ async def test_one_that_was_overtaken_does_not_bring_back_what_a_row_could_not_h
     assert len(await world.lines()) == 4
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("written", ["", "before", "since"])
 @pytest.mark.parametrize("effect", ["killed", "reply lost"])
 @pytest.mark.parametrize("kind", ["event", "subject"])
@@ -566,6 +567,7 @@ async def test_a_run_may_be_cut_off_anywhere(effect: str, kind: Literal["event",
     assert n > 60
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(12))
 async def test_runs_that_race_lose_nothing_and_keep_nothing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(joiner, "MAX_EVENTS", 10)
@@ -697,6 +699,7 @@ async def test_what_a_row_could_not_hold_is_rewritten_too(world: World, left: st
     ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("stream", ["rank", "obs"])
 @pytest.mark.parametrize("effect", ["killed", "reply lost"])
 async def test_what_a_row_could_not_hold_can_be_read_wherever_a_run_is_cut_off(

@@ -346,6 +346,7 @@ def small_parts(small_windows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MAX_BYTES", 600)
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("effect", EFFECTS)
 async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect: str) -> None:
@@ -371,6 +372,7 @@ async def test_a_run_that_is_cut_off_at_any_storage_call_changes_nothing(effect:
     assert n > 10
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("seed", range(5))
 async def test_processes_that_race_and_die_leave_the_same(seed: int) -> None:

@@ -97,6 +97,7 @@ def steps(chance: random.Random, lasts: float, most: float) -> Iterable[float]:
         yield now
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("wait", [LONG + 60, HOURS, 2 * DAYS, 5 * DAYS, 60 * DAYS])
@@ -114,6 +115,7 @@ async def test_a_long_wait_joins_what_one_join_over_everything_would(wait: float
     await check(bench, records)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=20)
 @given(
     st.lists(st.sampled_from([5.0, 600.0, LONG, LONG + 60, HOURS, 30_000.0, 3 * DAYS]), min_size=2, max_size=4),
@@ -135,6 +137,7 @@ def test_waits_change_while_events_are_pending(held: list[float], seed: int, pru
     asyncio.run(scenario())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(12))
 async def test_kills_and_rivals_alter_nothing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = random.Random(seed)

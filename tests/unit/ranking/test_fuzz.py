@@ -41,6 +41,7 @@ def run(first: int, end: int, progress: Path, *options: str, **environment: str)
     return figures
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("first", range(0, DOCUMENTS, BATCH))
 def test_every_document_gets_a_decision_or_a_refusal(first: int, tmp_path: Path) -> None:
     end = min(first + BATCH, DOCUMENTS)
@@ -54,6 +55,7 @@ def test_every_document_gets_a_decision_or_a_refusal(first: int, tmp_path: Path)
     assert figures["multi_slot_decided"] >= (end - first) / 25
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("first", range(0, DOCUMENTS, BATCH))
 def test_every_document_that_hypothesis_draws_gets_one_too(first: int, tmp_path: Path) -> None:
     count = min(BATCH, DOCUMENTS - first)
