@@ -76,9 +76,9 @@ class Failures:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of failures where there is a terminal; where there is none, a process of several counts coverage once."""
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Failures(config.pluginmanager.get_plugin("terminalreporter")))
-    elif (cov := config.pluginmanager.get_plugin("_cov")) and cov.cov_controller:
+    if (reporter := config.pluginmanager.get_plugin("terminalreporter")) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Failures(reporter))
+    elif hasattr(config, "workerinput") and (cov := config.pluginmanager.get_plugin("_cov")) and cov.cov_controller:
         # pytest-cov begins twice in such a process. The first count is thrown away, but would go on under `no_cover`.
         cov.cov_controller.cov.stop()
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
 from localhost.azurite import Azurite
-from localhost.setup import BROWSERS
+from localhost.setup import BROWSER_PACKAGES, BROWSERS
 from tests.ui.deployment import PATIENCE, Deployment
 
 EVENTS: Final = 400
@@ -48,7 +48,9 @@ def deployment(azurite: Azurite) -> Iterator[Deployment]:
 def chromium() -> Iterator[Browser]:
     """The browser; of a module, since while it runs no event loop of another test can."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert found, f"There is no {BROWSERS[0]} here, which the tests of the page drive: run `make setup`, or install it."
+    assert found, (
+        f"There is no {BROWSER_PACKAGES[0]} here, which the tests of the page drive: run `make setup`, or install it."
+    )
     options = [*_OPTIONS, "--no-sandbox"] if os.geteuid() == 0 else list(_OPTIONS)
     expect.set_options(timeout=1000 * PATIENCE)  # a busy machine is no reason to fail
     with sync_playwright() as playwright:

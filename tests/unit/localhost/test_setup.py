@@ -110,7 +110,7 @@ def test_a_browser_that_cannot_be_installed_is_told_of(
     setup.set_up("dev")
 
     assert "Chromium" not in steps
-    assert "no-such-browser" in capsys.readouterr().out
+    assert "There is no chromium here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
