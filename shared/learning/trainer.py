@@ -166,7 +166,7 @@ class Trainer:
             model = await asyncio.to_thread(learner.save)
         finally:
             learner.close()
-        learned_from = windows[0].start if windows else start
+        learned_from = windows[0].start if windows else trained_through
         made = Made(base, model, learned_from, trained_through, learned, [], job.generation)
         await self._succeed(job, current, etag, made, now)
         return trained_through

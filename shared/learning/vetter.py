@@ -99,12 +99,13 @@ class Vetter:
     async def _recent(self, version: Version, count: int) -> list[_Read]:
         """The last windows that it learned, in order, with the events for learning: so many of them, or all there are.
 
-        They are listed day by day, back from the last.
+        They are listed by spans, back from the last day, each twice as long as the one behind it: a loop may have been
+        silent for years.
         """
         found: list[_Read] = []
-        first, end, events = version.learned_from or 0, version.trained_through, 0
+        first, end, events, span = version.learned_from or 0, version.trained_through, 0, _DAY
         while events < count and first < end:
-            start = max(first, end - _DAY)
+            start = max(first, end - span)
             for window in reversed(await joined.windows(self._blobs, self._loop_id, start, end)):
                 lines, rules = await read(self._blobs, window, self._job)
                 wanted = [line for line in lines if self._job.takes(line)]
@@ -112,7 +113,7 @@ class Vetter:
                 events += len(found[-1][1])
                 if events >= count:
                     break
-            end = start
+            end, span = start, 2 * span
         return found[::-1]
 
     async def _compared(

@@ -335,16 +335,26 @@ async def test_holding_back_that_is_cut_off_anywhere_is_repeated(loop: Loop, at:
     assert (held.head.version, held.head.trained_through) == (sound.version, T0 + 3 * WINDOW)
 
 
-async def test_the_last_windows_are_looked_for_day_by_day() -> None:
-    blobs = MemoryBlobs()
+async def test_the_last_windows_are_looked_for_from_the_last_day_on() -> None:
+    blobs, listed = MemoryBlobs(), 0
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal listed
+        listed += name == "names" and done
+
     starts = [T0, T0 + 3 * 86_400, T0 + 3 * 86_400 + WINDOW]
     for start in starts:
         await joined.write(blobs, LOOP, Window(start, start + WINDOW), "dsjson", world(start, 10))
     version = Version("", "", "", starts[-1] + WINDOW, 0, 0.0, 0.0, 0.0, learned_from=T0)
-    judge = vetter.Vetter(blobs, QUICK_JOB)
+    judge = vetter.Vetter(WatchedBlobs(blobs, gate), QUICK_JOB)
 
     for count, found in ((10, starts[2:]), (20, starts[1:]), (21, starts), (1000, starts)):
         assert [window.start for window, _ in await judge._recent(version, count)] == found
+
+    # A loop that was silent for decades costs a few lists, not one of each hour.
+    listed, ancient = 0, msgspec.structs.replace(version, learned_from=0)
+    assert [window.start for window, _ in await judge._recent(ancient, 1000)] == starts
+    assert listed < 100
 
 
 async def test_versions_of_another_lineage_or_held_back_are_nothing_to_compare_with() -> None:

@@ -631,6 +631,23 @@ async def test_learning_goes_on_from_an_imported_model_as_vw_would(bench: Bench)
     assert version.lineage == JOB.lineage
 
 
+async def test_a_log_without_anything_yet_is_passed_on_top_of_an_imported_model(bench: Bench) -> None:
+    """The join comes to where the first events are before it has joined any of them."""
+    await pointer.install(bench.blobs, LOOP, trained_model(50), JOB.arguments, JOB.lineage, 0, 1001.0)
+    listed = 0
+
+    async def gate(name: str, done: bool) -> None:
+        nonlocal listed
+        listed += name == "names" and done
+
+    due = replace(JOB, watermark=T0)
+    assert await Trainer(WatchedBlobs(bench.blobs, gate), bench.counters).run(due, 2000.0) is None
+
+    version = await bench.version()
+    assert (version.learned, version.learned_from, version.trained_through) == (0, T0, T0)
+    assert listed < 10
+
+
 async def test_what_vw_forgets_of_a_policy_is_told_it_again(bench: Bench) -> None:
     """l1 is not in the file: without it a model that is gone on from would learn otherwise than one in one run."""
     sparse = SINGLE + " --l1 0.0001"
