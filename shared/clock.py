@@ -17,7 +17,7 @@ log = logging.getLogger("rankloop.clock")
 
 _TRUST = 60.0
 """Seconds for which the best sample stands; clocks drift by far less than a millisecond in that time."""
-_WORST = 2.0
+WORST = 2.0
 """Seconds by which a sample may be off: half the least grace of a bucket, so that what it stamps is still in time."""
 _PATIENCE = 0.4
 """Seconds from its start that callers wait for a sample, so that few calls of many pay when storage hangs."""
@@ -106,7 +106,7 @@ class StorageClock:
         """
         ended = self.local()
         error = (ended - started) / 2
-        if not 0 <= error <= _WORST:
+        if not 0 <= error <= WORST:
             return  # the process was frozen meanwhile, the clock was set, or storage is so slow that it tells nothing
         # The quickest write of the last minute knows best: its half duration bounds the error. A write that storage
         # stamps outside its own duration shows that the local clock was set meanwhile.

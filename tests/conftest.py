@@ -76,9 +76,11 @@ class Failures:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of failures where there is a terminal; where there is none, a process of several counts coverage once."""
-    if (reporter := config.pluginmanager.get_plugin("terminalreporter")) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Failures(reporter))
-    elif hasattr(config, "workerinput") and (cov := config.pluginmanager.get_plugin("_cov")) and cov.cov_controller:
+    plugins = config.pluginmanager
+    if not hasattr(config, "workerinput"):
+        if reporter := plugins.get_plugin("terminalreporter"):
+            plugins.register(Failures(reporter))
+    elif (cov := plugins.get_plugin("_cov")) and cov.cov_controller:
         # pytest-cov begins twice in such a process. The first count is thrown away, but would go on under `no_cover`.
         cov.cov_controller.cov.stop()
 

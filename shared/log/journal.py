@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from dataclasses import dataclass, field
 
-from shared.clock import StorageClock
+from shared.clock import WORST, StorageClock
 from shared.counters import Counters
 from shared.log import activity
 from shared.log.activity import Span
@@ -109,13 +109,22 @@ class Journal:
         self._writer = uuid.uuid4().hex
         self._shard = shard_of(self._writer, shards)
         self._sequence = 0
+        self._stamped = 0.0
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._noted: dict[str, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def now(self) -> float:
-        """The time a line arriving now is stamped with: the storage's, in whole microseconds."""
-        return round(self._clock.now(), 6)
+        """The time a line arriving now is stamped with: the storage's, in whole microseconds.
+
+        It is later than that of the line before, though a better sample sets the clock back by a little: who calls
+        twice reads the log in the order of the calls. A clock that was far off is followed at once.
+        """
+        time = round(self._clock.now(), 6)
+        if 0 < self._stamped - time <= WORST:
+            time = round(self._stamped + 1e-6, 6)
+        self._stamped = time
+        return time
 
     def append(self, stream: str, loop_id: str, waits: Waits, text: bytes, time: float, mark: bytes = b"") -> Line:
         """Put a line on its way.

@@ -1,6 +1,6 @@
 """No document to any route may end the process, hang it, get a 5xx, or take more of a core than the budget says.
 
-FUZZ_DOCUMENTS documents (10,000) of the seed FUZZ_SEED (1), in FUZZ_PROCESSES processes (1). What a failure names is
+FUZZ_DOCUMENTS documents (20,000) of the seed FUZZ_SEED (1), in FUZZ_PROCESSES processes (1). What a failure names is
 written to a file, and `python -m tests.fuzz.yardstick MODELS FILE` sends it again.
 """
 
@@ -23,7 +23,7 @@ from tests.fuzz.child import Report
 from tests.fuzz.documents import ROUTES, Document, document
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "10000"))
+DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 PROCESSES = int(os.environ.get("FUZZ_PROCESSES", "1"))
 BATCH = 20_000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.clock import StorageClock
+from shared.clock import WORST, StorageClock
 from shared.counters import Counters
 from shared.log import activity, journal, rows
 from shared.log.buckets import BUCKET, Waits, bucket_of, day_of
@@ -78,6 +78,25 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Now:
 @pytest.fixture
 def bench(now: Now) -> Bench:
     return Bench(now)
+
+
+async def test_lines_are_stamped_in_the_order_of_the_calls_though_a_sample_sets_the_clock_back(bench: Bench) -> None:
+    bench.clock.sample(T0 - 1.0, T0 + 0.25)  # a slow write: the storage's time is known to half a second
+    first = bench.journal.now()
+
+    bench.clock.sample(T0 - 0.1, T0 - 0.05)
+    stamps = [first, *(bench.journal.now() for _ in range(3))]
+
+    assert bench.clock.now() < first
+    assert stamps == [round(first + n / 1e6, 6) for n in range(4)]
+    bench.now.time += 1.0
+    assert bench.journal.now() == round(bench.clock.now(), 6)
+
+
+async def test_a_clock_that_was_far_ahead_is_followed_back(bench: Bench) -> None:
+    ahead = bench.journal.now()
+    bench.now.time -= WORST + 0.1
+    assert bench.journal.now() == ahead - WORST - 0.1
 
 
 class Door:

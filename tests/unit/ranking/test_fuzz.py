@@ -1,6 +1,6 @@
 """Every document gets a right decision, which is joined and learned, or a refusal; and leaves the heap whole.
 
-A twenty-fifth of FUZZ_DOCUMENTS documents, 2,500 at least; tests/fuzz sends all of them, to all routes, and looks at
+A twenty-fifth of FUZZ_DOCUMENTS documents, 5,000 at least; tests/fuzz sends all of them, to all routes, and looks at
 the answers' form alone. `hostile.body(number)` makes the one that a failure names.
 """
 
@@ -18,7 +18,7 @@ import pytest
 from tests.unit.ranking import hostile
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = max(int(os.environ.get("FUZZ_DOCUMENTS", "0")) // 25, 2500)
+DOCUMENTS = max(int(os.environ.get("FUZZ_DOCUMENTS", "0")) // 25, 5000)
 BATCH = 5000
 PATIENCE = 300
 """Seconds for a batch; it takes ten on a slow machine, so more is a hang."""
