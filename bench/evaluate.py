@@ -46,7 +46,7 @@ from shared.log.joined import Held
 from shared.log.records import ONLINE
 
 CORES = os.cpu_count() or 1
-ROUNDS = 3
+ROUNDS = 7
 SHARD = 100_000
 SHARDS = 10
 COFFEES = 10_000

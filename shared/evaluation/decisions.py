@@ -154,20 +154,13 @@ class Singles(Decisions):
     def replay(self, learner: Learner) -> tuple[Shares, int]:
         """See `Decisions.replay`."""
         found, undecided = array("d"), 0
-        for line, count in zip(self.lines, self.counts.tolist(), strict=True):
-            shares = acted(learner, line)
-            if len(shares) != count:
-                shares, undecided = [1.0 / count] * count, undecided + 1
-            found.extend(shares)
+        for shares, count in zip(learner.replay(self.lines, of_actions), self.counts.tolist(), strict=True):
+            if isinstance(shares, ModelError) or len(shares) != count:
+                found.extend([1.0 / count] * count)
+                undecided += 1
+            else:
+                found.extend(shares)
         return found, undecided
-
-
-def acted(learner: Learner, line: bytes) -> list[float]:
-    """What a model tells of the actions of a single-slot line as it learns it; nothing where VW does not take it."""
-    try:
-        return learner.replay(line, of_actions)
-    except ModelError:
-        return []
 
 
 def _told(line: bytes) -> list[float]:

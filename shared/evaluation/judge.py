@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.evaluation.decisions import Decisions, acted
+from shared.evaluation.decisions import Decisions
 from shared.evaluation.scores import Numbers
-from shared.learning.model import Learner
+from shared.learning.model import Learner, ModelError, of_actions
 from shared.log.rows import compress, decompress
 
 ARGUMENTS: Final = "--cb_adf --rank_all --cb_type mtr -l 0.05 -q ::"
@@ -42,9 +42,12 @@ class Judge:
         Of what VW cannot read it expects nothing: the reward that is nearest to 0.
         """
         costs = array("d")
-        for line, count in zip(decisions.singles, decisions.counts.tolist(), strict=True):
-            expected = acted(self._learner, line)
-            costs.extend(expected if len(expected) == count else [0.0] * count)
+        told = self._learner.replay(decisions.singles, of_actions)
+        for expected, count in zip(told, decisions.counts.tolist(), strict=True):
+            if isinstance(expected, ModelError) or len(expected) != count:
+                costs.extend([0.0] * count)
+            else:
+                costs.extend(expected)
         low, high = self._range
         # To the precision of VW, so that they are the same numbers once they were stored.
         rewards: NDArray[np.float32] = np.clip(0.0 - np.array(costs, np.float32), low, high)

@@ -106,9 +106,9 @@ class Slots(Decisions):
     def replay(self, learner: Learner) -> tuple[Shares, int]:
         """See `Decisions.replay`."""
         found, undecided = array("d"), 0
-        for line, event in zip(self.lines, self.events, strict=True):
+        for answer, event in zip(learner.replay(self.lines, of_slots), self.events, strict=True):
             left = [outcome.actions for outcome in event.outcomes]
-            told = _told(learner, line)
+            told = [] if isinstance(answer, ModelError) else [dict(slot) for slot in answer]
             if [slot.keys() for slot in told] != [set(actions) for actions in left]:
                 told, undecided = [dict.fromkeys(actions, 1.0 / (len(actions) or 1)) for actions in left], undecided + 1
             for slot, actions in zip(told, left, strict=True):
@@ -151,13 +151,6 @@ def read(lines: Sequence[bytes], ids: Sequence[str]) -> Slots:
         drawn,
         events,
     )
-
-
-def _told(learner: Learner, line: bytes) -> list[dict[int, float]]:
-    try:
-        return [dict(slot) for slot in learner.replay(line, of_slots)]
-    except ModelError:
-        return []
 
 
 def _certain(actions: Sequence[int], action: int) -> list[float]:

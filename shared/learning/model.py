@@ -7,10 +7,10 @@ It calls VW's C++ methods below the Python wrapper, which are 2.5 to 3 times fas
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pylibvw
@@ -118,9 +118,8 @@ class ServingModel:
         finally:
             _finish(self._workspace, examples)
         _check(distribution)
-        if self._listing is not None:
-            return Scores(distribution, self._listing(distribution))
-        return Scores(distribution, sorted(range(len(costs)), key=costs.__getitem__))
+        listed = self._listing(distribution) if self._listing else sorted(range(len(costs)), key=costs.__getitem__)
+        return Scores(distribution, listed)
 
     def score_slots(self, example: bytes) -> list[list[tuple[int, float]]]:
         """What the model draws for each slot of a multi-slot example.
@@ -186,10 +185,7 @@ class Learner:
 
     def __init__(self, arguments: str, data: bytes | None, resuming: str = "") -> None:
         options = f"--dsjson --quiet --preserve_performance_counters {_RING}"
-        if data is None:
-            self._workspace = _open(f"{arguments} {options}")
-        else:
-            self._workspace = _load(data, f"{options} {resuming}")
+        self._workspace = _open(f"{arguments} {options}") if data is None else _load(data, f"{options} {resuming}")
 
     def learn(self, line: bytes) -> None:
         """Learn one joined line.
@@ -201,24 +197,30 @@ class Learner:
         Raises:
             ModelError: VW refuses the line, or passes over it.
         """
-        self.replay(line, lambda example: None)
+        if refused := next(self.replay([line], lambda _: None)):
+            raise refused
 
-    def replay(self, line: bytes, tell: Callable[[Any], T]) -> T:
-        """Learn a line, and tell by `of_actions` or `of_slots` what the model made of it the moment before.
+    def replay(self, lines: Iterable[bytes], tell: Callable[[Any], T]) -> Iterator[T | ModelError]:
+        """Learn lines, and tell by `of_actions` or `of_slots` what the model made of each the moment before.
 
-        VW leaves that on the examples that it learns. See `learn`.
+        VW leaves that on the examples that it learns. See `learn`; what that would raise stands in its line's place.
+        The loop is in here, with names of its own, since an evaluation comes by for each policy and event.
         """
-        try:
-            examples = _parse(self._workspace, line.decode())
-            if len(examples) < 2:  # VW passes over what it cannot read; the one example is not ours to give back
-                raise ModelError("VW reads no event in the line")
+        workspace, parse, learn, finish = self._workspace, _parse, _learn, _finish
+        for line in lines:
+            told: T | ModelError
             try:
-                _learn(self._workspace, examples)
-                return tell(examples[0])
-            finally:
-                _finish(self._workspace, examples)
-        except (RuntimeError, UnicodeDecodeError) as e:
-            raise ModelError(str(e)) from e
+                examples = parse(workspace, line.decode())
+                if len(examples) < 2:  # VW passes over what it cannot read; the one example is not ours to give back
+                    raise ModelError("VW reads no event in the line")
+                try:
+                    learn(workspace, examples)
+                    told = tell(examples[0])
+                finally:
+                    finish(workspace, examples)
+            except (ModelError, RuntimeError, UnicodeDecodeError) as e:
+                told = ModelError(str(e))
+            yield told
 
     @property
     def arguments(self) -> str:
@@ -264,10 +266,9 @@ def merge(models: Sequence[bytes]) -> bytes:
 
 def _saved(workspace: Workspace) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.vw")
-        workspace.save(path)
-        with open(path, "rb") as file:
-            return file.read()
+        path = Path(folder, "model.vw")
+        workspace.save(str(path))
+        return path.read_bytes()
 
 
 def readable(data: bytes) -> Iterator[str]:
@@ -280,9 +281,9 @@ def readable(data: bytes) -> Iterator[str]:
         ModelError: VW does not take it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.txt")
+        path = Path(folder, "model.txt")
         _load(data, f"-t --quiet {_RING} --readable_model {path}").finish()
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             yield from file
 
 

@@ -78,6 +78,11 @@ def decompress(data: bytes, most: int = -1) -> bytes:
         StorageError: they are damaged.
     """
     try:
+        if most < 0:  # nearly always it is one frame, of which a stream would make one more copy
+            first = zstandard.ZstdDecompressor().decompressobj()
+            text = first.decompress(data)
+            if not first.unused_data:
+                return text
         return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read(most)
     except zstandard.ZstdError as e:
         raise StorageError(f"compressed lines are damaged: {e}") from e

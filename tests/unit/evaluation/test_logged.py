@@ -60,7 +60,8 @@ def test_a_slot_is_asked_for_after_what_was_drawn_before_it(model: ServingModel,
 def test_it_is_asked_as_one_that_learns_the_line_is(data: bytes, model: ServingModel, slotted: list[bytes]) -> None:
     for line in slotted[LEARNED : LEARNED + 20]:
         learner = Learner(QUICK_SLOTS, data, "")
-        told = learner.replay(line, of_slots)
+        [told] = learner.replay([line], of_slots)
+        assert not isinstance(told, ModelError)
         learner.close()
         [event] = logged.read([line], True)
 
