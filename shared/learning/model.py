@@ -203,7 +203,8 @@ class Learner:
     def replay(self, lines: Iterable[bytes], tell: Callable[[Any], T]) -> Iterator[T | ModelError]:
         """Learn lines, and tell by `of_actions` or `of_slots` what the model made of each the moment before.
 
-        VW leaves that on the examples that it learns. See `learn`; what that would raise stands in its line's place.
+        VW leaves that on the examples that it learns. A line is learned when its answer is taken, so take all. See
+        `learn` for what a line must be; what that would raise is the line's answer, and the others are learned.
         The loop is in here, with names of its own, since an evaluation comes by for each policy and event.
         """
         workspace, parse, learn, finish = self._workspace, _parse, _learn, _finish

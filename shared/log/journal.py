@@ -117,8 +117,8 @@ class Journal:
     def now(self) -> float:
         """The time a line arriving now is stamped with: the storage's, in whole microseconds.
 
-        It is later than that of the line before, though a better sample sets the clock back by a little: who calls
-        twice reads the log in the order of the calls. A clock that was far off is followed at once.
+        It is never before that of the line before, though a better sample sets the clock back by a little: who calls
+        twice reads the log in the order of the calls. A clock that was more than `WORST` ahead is followed at once.
         """
         time = round(self._clock.now(), 6)
         if 0 < self._stamped - time <= WORST:
